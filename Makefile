@@ -1,0 +1,40 @@
+# `make test` sets up the environment, then runs every check and test that this machine can run.
+PYTHON ?= python3
+BIN := venv/bin
+PACKAGES := lollms_core lollms_runtime lollms_client lollms_server lollms_cli
+
+.PHONY: setup test check format test-pure test-socket test-process test-spec test-heavy test-wheel bench clean
+
+setup:
+	$(PYTHON) install_core.py --dev
+
+test: setup check
+	$(BIN)/python -m pytest -q tests/pure tests/socket tests/process tests/spec tests/heavy
+	$(MAKE) test-wheel
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin
+	$(BIN)/mypy --platform win32
+	$(BIN)/lint-imports --no-logo
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The lanes one by one: pure has no socket, socket has real ones, process starts real programs, heavy needs big extras.
+test-pure test-socket test-process test-spec test-heavy: test-%: setup
+	$(BIN)/python -m pytest -q tests/$*
+
+# The built wheel, installed in an empty environment, must answer.
+test-wheel: setup
+	$(BIN)/python tests/wheel_smoke.py
+
+bench: setup
+	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

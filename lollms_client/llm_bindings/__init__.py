@@ -1,0 +1,1 @@
+"""Text bindings, a folder each."""

@@ -1,0 +1,1 @@
+"""The schema dialect of binding cards: validation and defaults."""

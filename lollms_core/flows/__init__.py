@@ -1,0 +1,1 @@
+"""Multi-step work as generators that drivers run."""

@@ -1,0 +1,1 @@
+"""Provider protocols as codecs: calls to HTTP requests, bytes to batches of events."""

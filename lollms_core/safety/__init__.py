@@ -1,0 +1,1 @@
+"""Pure rules that guard names, hosts and paths."""

@@ -1,0 +1,1 @@
+"""Pure work on text: thoughts, code blocks, chunks."""

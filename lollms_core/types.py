@@ -1,0 +1,350 @@
+"""The values of a generation: the call, its parts, the events it produces, and the reply they fold to.
+
+Everything here is immutable and knows nothing of I/O. `msgspec.Struct` is used instead of dataclasses because events
+are made once per token: a struct costs a fifth of a frozen dataclass.
+
+The unit of every stream is a `Batch`: the events of one upstream read. `ReplyFold` adds batches up to a `Reply`; a JSON
+answer and a stream of the same answer fold to equal replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "Batch",
+    "Done",
+    "Event",
+    "FinishReason",
+    "GenerationCall",
+    "ImagePart",
+    "Media",
+    "Message",
+    "ModelInfo",
+    "Notice",
+    "Params",
+    "Part",
+    "Progress",
+    "ReceiptItem",
+    "Reply",
+    "ReplyFold",
+    "Role",
+    "TextDelta",
+    "TextPart",
+    "ThoughtDelta",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+]
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+FinishReason: TypeAlias = str
+"""`stop`, `length`, `tool_calls`, `content_filter`, `cancelled`, `enough` (a view had what it wanted) or `error`."""
+
+
+# ---- what is asked -------------------------------------------------------------------------------------------------
+
+
+class TextPart(msgspec.Struct, frozen=True):
+    """A run of text inside a message."""
+
+    text: str
+
+
+class ImagePart(msgspec.Struct, frozen=True):
+    """An image inside a message: encoded bytes (PNG, JPEG, WebP, GIF) and their media type."""
+
+    data: bytes
+    mime: str
+
+
+Part: TypeAlias = TextPart | ImagePart
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A model's request to run a tool. `arguments` is the decoded JSON object."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn. `tool_calls` belongs to assistant turns; `tool_call_id` to turns of role `tool`."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    @classmethod
+    def system(cls, text: str) -> Message:
+        return cls("system", (TextPart(text),))
+
+    @classmethod
+    def user(cls, text: str, images: Sequence[ImagePart] = ()) -> Message:
+        return cls("user", (TextPart(text), *images))
+
+    @classmethod
+    def assistant(cls, text: str, tool_calls: Sequence[ToolCall] = ()) -> Message:
+        return cls("assistant", (TextPart(text),) if text else (), tuple(tool_calls))
+
+    @classmethod
+    def tool(cls, call_id: str, result: str) -> Message:
+        return cls("tool", (TextPart(result),), tool_call_id=call_id)
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(p.text for p in self.parts if isinstance(p, TextPart))
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        return tuple(p for p in self.parts if isinstance(p, ImagePart))
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool offered to the model. `parameters` is a JSON Schema of type object."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Params(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Generation parameters; None means "not set by anyone" and is never sent.
+
+    `max_tokens` and `repeat_last_n` are tokens, `ctx_size` is tokens, `n_threads` is threads; the rest are the
+    usual unitless sampling knobs. `extra` holds what only a third-party binding understands.
+    """
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    n_threads: int | None = None
+    ctx_size: int | None = None
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    def given(self) -> dict[str, Any]:
+        """The parameters that somebody set, without `extra`, by name."""
+        pairs = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "extra")
+        return {name: value for name, value in pairs if value is not None}
+
+    def over(self, base: Params) -> Params:
+        """These parameters where they are set, else those of `base`; `extra` is merged the same way."""
+        return Params(**{**base.given(), **self.given()}, extra={**base.extra, **self.extra})
+
+
+class GenerationCall(msgspec.Struct, frozen=True):
+    """Everything that is asked of a model, independent of any provider.
+
+    `model` is part of the call, never state of a binding; "" means the target's default. `stream` says whether the
+    caller wants deltas as they come; the result is the same either way. `schema` is a JSON Schema the answer must obey.
+    """
+
+    messages: tuple[Message, ...]
+    model: str = ""
+    params: Params = Params()
+    stream: bool = False
+    tools: tuple[Tool, ...] = ()
+    schema: Mapping[str, Any] | None = None
+
+
+# ---- what comes back -----------------------------------------------------------------------------------------------
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts as the backend reported them; None where it did not."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class ReceiptItem(msgspec.Struct, frozen=True):
+    """One thing that was not done as asked: `action` is `dropped`, `renamed`, `rewritten` or `clamped`."""
+
+    name: str
+    action: str
+    reason: str
+
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
+    """More of the answer."""
+
+    text: str
+
+
+class ThoughtDelta(msgspec.Struct, frozen=True, gc=False):
+    """More of the model's reasoning; never part of the answer."""
+
+    text: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a tool call. Pieces with the same `index` belong together; `arguments` is a piece of JSON text.
+
+    `id` and `name` are "" in pieces that only continue the arguments.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Media(msgspec.Struct, frozen=True):
+    """A finished image, sound or video: encoded bytes and their media type."""
+
+    data: bytes
+    mime: str
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Work that takes a while: `kind` is `queue`, `load`, `prefill`, `step` ...; `position` counts those before you."""
+
+    kind: str
+    message: str = ""
+    fraction: float | None = None
+    position: int | None = None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something the user should know; it is not part of the answer. `level` is `info` or `warning`."""
+
+    level: str
+    text: str
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The answer is complete. Later `Done` events of the same stream refine earlier ones (None and "" do not)."""
+
+    finish_reason: FinishReason = ""
+    usage: Usage | None = None
+    model: str = ""
+    receipt: tuple[ReceiptItem, ...] = ()
+
+
+Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallDelta | Media | Progress | Notice | Done
+Batch: TypeAlias = Sequence[Event]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole answer.
+
+    `tool_calls` holds the calls whose arguments are valid JSON objects; a call that is not stands in `broken_calls`
+    as (name, raw text), so that it can be given back to the model as an error.
+    """
+
+    text: str = ""
+    thoughts: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    media: tuple[Media, ...] = ()
+    usage: Usage | None = None
+    finish_reason: FinishReason = "stop"
+    model: str = ""
+    receipt: tuple[ReceiptItem, ...] = ()
+    broken_calls: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _CallFold:
+    """One tool call while its pieces arrive."""
+
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class ReplyFold:
+    """Adds batches up to a `Reply`. `done()` may be called at any time: it gives what has come so far."""
+
+    __slots__ = ("_calls", "_finish", "_media", "_model", "_receipt", "_text", "_thoughts", "_usage")
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: dict[int, _CallFold] = {}
+        self._media: list[Media] = []
+        self._usage: Usage | None = None
+        self._finish = ""
+        self._model = ""
+        self._receipt: tuple[ReceiptItem, ...] = ()
+
+    def add(self, batch: Batch) -> None:
+        for event in batch:
+            kind = type(event)
+            if kind is TextDelta:
+                self._text.append(event.text)  # type: ignore[union-attr]
+            elif kind is ThoughtDelta:
+                self._thoughts.append(event.text)  # type: ignore[union-attr]
+            elif isinstance(event, ToolCallDelta):
+                self._add_call(event)
+            elif isinstance(event, Media):
+                self._media.append(event)
+            elif isinstance(event, Done):
+                self._finish = event.finish_reason or self._finish
+                self._usage = event.usage or self._usage
+                self._model = event.model or self._model
+                self._receipt += event.receipt
+
+    def _add_call(self, piece: ToolCallDelta) -> None:
+        call = self._calls.setdefault(piece.index, _CallFold())
+        call.id = call.id or piece.id
+        call.name = call.name or piece.name
+        call.arguments.append(piece.arguments)
+
+    def done(self, finish_reason: FinishReason = "") -> Reply:
+        """The reply so far; `finish_reason` overrides the one that was reported."""
+        calls: list[ToolCall] = []
+        broken: list[tuple[str, str]] = []
+        for index, call in sorted(self._calls.items()):
+            raw = "".join(call.arguments)
+            try:
+                arguments = msgspec.json.decode(raw or "{}", type=dict[str, Any])
+            except (msgspec.DecodeError, RecursionError, UnicodeError):
+                broken.append((call.name, raw))
+            else:
+                calls.append(ToolCall(call.id or f"call_{index}", call.name, arguments))
+        return Reply(
+            text="".join(self._text),
+            thoughts="".join(self._thoughts),
+            tool_calls=tuple(calls),
+            media=tuple(self._media),
+            usage=self._usage,
+            finish_reason=finish_reason or self._finish or ("tool_calls" if calls else "stop"),
+            model=self._model,
+            receipt=self._receipt,
+            broken_calls=tuple(broken),
+        )
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What is known of a model; sizes in tokens, None where the backend does not say."""
+
+    name: str
+    context_size: int | None = None
+    max_output_tokens: int | None = None
+    supports_vision: bool = False
+    supports_audio: bool = False
+    supports_tools: bool = False
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The effects that client and server share: drivers, transports, engines, files."""

@@ -1,0 +1,1 @@
+"""Local engines, each in a process of its own."""

@@ -1,0 +1,86 @@
+"""The one seam through which logs, metrics, traces and the journal see what the drivers do.
+
+An observer must not block and must not raise; it is called on the caller's thread or event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from lollms_core.errors import LollmsError
+from lollms_core.types import Batch, GenerationCall, Reply
+
+__all__ = ["NOTHING", "LogObserver", "Observer", "Observers"]
+
+
+class Observer:
+    """Does nothing; subclasses override what they care about."""
+
+    def started(self, call: GenerationCall) -> None:
+        """A model is about to be asked."""
+
+    def delivered(self, batch: Batch) -> None:
+        """Events came from the model, before any view."""
+
+    def finished(self, call: GenerationCall, reply: Reply) -> None:
+        """The model's answer is complete."""
+
+    def failed(self, call: GenerationCall, error: BaseException) -> None:
+        """The call ended with an error, or was cancelled."""
+
+
+NOTHING = Observer()
+
+
+class Observers(Observer):
+    """Several observers as one."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._all = tuple(observers)
+
+    def started(self, call: GenerationCall) -> None:
+        for each in self._all:
+            each.started(call)
+
+    def delivered(self, batch: Batch) -> None:
+        for each in self._all:
+            each.delivered(batch)
+
+    def finished(self, call: GenerationCall, reply: Reply) -> None:
+        for each in self._all:
+            each.finished(call, reply)
+
+    def failed(self, call: GenerationCall, error: BaseException) -> None:
+        for each in self._all:
+            each.failed(call, error)
+
+
+class LogObserver(Observer):
+    """Logs one line per model call: its request, model, tokens, seconds and outcome; never any content."""
+
+    def __init__(self, logger: logging.Logger, request_id: str = "-") -> None:
+        self._log = logger
+        self._id = request_id
+        self._start = 0.0
+
+    def started(self, call: GenerationCall) -> None:
+        self._start = time.monotonic()
+
+    def finished(self, call: GenerationCall, reply: Reply) -> None:
+        usage = reply.usage
+        self._log.info(
+            "request=%s model=%s finish=%s prompt_tokens=%s completion_tokens=%s seconds=%.3f",
+            self._id,
+            reply.model or call.model or "-",
+            reply.finish_reason,
+            usage.prompt_tokens if usage else None,
+            usage.completion_tokens if usage else None,
+            time.monotonic() - self._start,
+        )
+
+    def failed(self, call: GenerationCall, error: BaseException) -> None:
+        code = error.code if isinstance(error, LollmsError) else type(error).__name__
+        seconds = time.monotonic() - self._start
+        self._log.info("request=%s model=%s failed=%s seconds=%.3f", self._id, call.model or "-", code, seconds)

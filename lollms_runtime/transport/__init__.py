@@ -1,0 +1,1 @@
+"""HTTP transports: one for threads, one for coroutines, the same behaviour."""

@@ -1,0 +1,1 @@
+"""The documented routes and their models."""

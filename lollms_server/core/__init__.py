@@ -1,0 +1,1 @@
+"""What stands behind the routes: configuration, bindings, scheduling, requests."""

@@ -1,0 +1,1 @@
+"""Binding types that ship with the server, a folder each."""
