@@ -31,10 +31,8 @@ def main() -> int:
     parser.add_argument("--environment-only", action="store_true", help="make the environment, install nothing")
     arguments = parser.parse_args()
     if sys.version_info < MINIMUM:
-        say(
-            "lollms needs Python %d.%d or newer; this is %s. Install a newer python3."
-            % (*MINIMUM, sys.version.split()[0])
-        )
+        needed = ".".join(map(str, MINIMUM))
+        say(f"lollms needs Python {needed} or newer; this is {sys.version.split()[0]}. Install a newer python3.")
         return 1
     try:
         python = ensure_environment(arguments.venv)

@@ -1,8 +1,8 @@
 """The two drivers: they perform what a flow asks for, show its events, and give it the results.
 
-Sync pulls: `drive` is a generator of batches that returns the flow's result, so the caller's own thread reads the socket
-and simply stops reading when it is slow. Async pushes: `adrive` awaits a sink, because an async generator must not hold a
-time-out or task group across a yield (PEP 789).
+Sync pulls: `drive` is a generator of batches that returns the flow's result, so the caller's own thread reads the
+socket and simply stops reading when it is slow. Async pushes: `adrive` awaits a sink, because an async generator must
+not hold a time-out or task group across a yield (PEP 789).
 
 Both follow the same rules. A `LollmsError` that a request ends with is thrown into the flow, which may handle it; any
 other exception is a defect or a cancelled task and ends the flow. After `Cancelled` the flow may emit and return, but a

@@ -1,8 +1,8 @@
 """The seam between codecs and the network: `open(request)` gives a response whose body is read in chunks.
 
-Two implementations, one conformance suite: `httpx2` for synchronous callers, `aiohttp` for asynchronous ones. Both keep
-connections alive, follow no redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not ask for,
-unpack gzip under the limits of `Limits`, and raise only errors of `lollms_core.errors`.
+Two implementations, one conformance suite: `httpx2` for synchronous callers, `aiohttp` for asynchronous ones. Both
+keep connections alive, follow no redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not
+ask for, unpack gzip under the limits of `Limits`, and raise only errors of `lollms_core.errors`.
 """
 
 from __future__ import annotations
