@@ -264,9 +264,10 @@ async def _atogether(request: Together, ports: AsyncPorts, sink: Sink, observer:
                 return error
 
     stop: BaseException | None = None
+    tasks: list[asyncio.Task[Any]] = []
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(flow)) for flow in request.flows]
+            tasks += [group.create_task(one(flow)) for flow in request.flows]
     except* Cancelled as errors:
         stop = errors.exceptions[0]
     if stop is not None:

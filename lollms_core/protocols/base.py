@@ -88,7 +88,17 @@ Exchange: TypeAlias = Generator[HttpRequest | Sleep, HttpResponse, T]
 
 
 class Reader(Protocol):
-    """Turns the bytes of one response body into events."""
+    """Turns the bytes of one response body into events.
+
+    An error waits behind the events of the same chunk: `feed` returns these, and `error` is what the next call would
+    raise. `finished` is true when nothing more is expected, though the connection may stay open.
+    """
+
+    @property
+    def error(self) -> LollmsError | None: ...
+
+    @property
+    def finished(self) -> bool: ...
 
     def feed(self, data: bytes) -> Batch:
         """Events that are complete with this data. Raises `ProtocolError` or the error the backend reports."""
@@ -106,8 +116,11 @@ class Codec(Protocol):
         """Returns the request whose response the reader reads; yields requests that must be answered before it."""
         ...
 
-    def reader(self, call: GenerationCall, content_type: str) -> Reader:
-        """A reader for the answer of `call`; `content_type` tells a JSON body from a stream."""
+    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+        """A reader for the answer of `call`; `content_type` tells a JSON body from a stream.
+
+        With `target`, errors inside the body name the provider and never contain the target's key.
+        """
         ...
 
     def error(self, response: HttpResponse, target: Target) -> LollmsError:

@@ -1,0 +1,145 @@
+"""The input of the native wire: a conversation as `input_data` items, and back.
+
+A list of items is flatter than a conversation. Text items carry the turns in order: `user_message`, `assistant_message`
+(with its tool calls in `metadata.tool_calls`), `tool_result` (with `metadata.tool_call_id`), and the turn to be
+answered as `user_prompt`; `system_context` items are the system message. A conversation that ends with another role
+than the user, such as one that waits for the model to go on after a tool's result, has no `user_prompt`. Image items
+belong to the last turn of the user: the wire has no place for those of earlier turns, so they come along with it and
+the receipt says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lollms_core.errors import InvalidRequest, UnsupportedFeature
+from lollms_core.types import ImagePart, Message, ReceiptItem, TextPart, ToolCall
+
+__all__ = ["HISTORY_ROLES", "InputItem", "decode_base64", "items_of", "messages_of", "sniff_image"]
+
+HISTORY_ROLES = ("user_message", "assistant_message", "tool_result", "user_prompt", "system_context")
+"""The roles of text items that make up a conversation."""
+
+
+class InputItem(msgspec.Struct):
+    """One piece of input: `type` is text, image, audio, video or document; `data` is text, or base64."""
+
+    type: str
+    role: str
+    data: str
+    mime_type: str | None = None
+    metadata: dict[str, Any] | None = msgspec.field(default_factory=dict)
+
+
+# ---- a conversation to items ---------------------------------------------------------------------------------------
+
+
+def items_of(messages: Sequence[Message]) -> tuple[list[InputItem], tuple[ReceiptItem, ...]]:
+    """The items of a conversation, and what could not be said exactly. Raises `UnsupportedFeature`."""
+    items: list[InputItem] = []
+    images: list[ImagePart] = []
+    moved = False
+    last = len(messages) - 1
+    for place, message in enumerate(messages):
+        if message.images and message.role != "user":
+            raise UnsupportedFeature("A lollms server takes images in the user's messages only.")
+        moved = moved or (message.role == "user" and bool(images))
+        images += message.images
+        items.append(_item(message, prompt=place == last and message.role == "user"))
+    for image in images:
+        data = base64.b64encode(image.data).decode("ascii")
+        items.append(InputItem("image", "input_image", data, image.mime))
+    if not moved:
+        return items, ()
+    return items, (ReceiptItem("images", "rewritten", "images of earlier turns were sent with the user's last one"),)
+
+
+def _item(message: Message, *, prompt: bool) -> InputItem:
+    text = message.text
+    if message.role == "system":
+        return InputItem("text", "system_context", text)
+    if message.role == "tool":
+        return InputItem("text", "tool_result", text, metadata={"tool_call_id": message.tool_call_id or ""})
+    if message.role == "user":
+        return InputItem("text", "user_prompt" if prompt else "user_message", text)
+    if not message.tool_calls:
+        return InputItem("text", "assistant_message", text)
+    calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+    return InputItem("text", "assistant_message", text, metadata={"tool_calls": calls})
+
+
+# ---- items to a conversation ---------------------------------------------------------------------------------------
+
+
+def messages_of(items: Sequence[InputItem]) -> tuple[Message, ...]:
+    """The conversation of a list of items, the system message first.
+
+    Raises `InvalidRequest` naming the item (counted from 0) for base64, metadata or a role that cannot be used.
+    """
+    system = "\n\n".join(item.data for item in items if item.type == "text" and item.role == "system_context")
+    images: list[ImagePart] = []
+    turns: list[Message] = []
+    for place, item in enumerate(items):
+        where = f"input_data[{place}]"
+        if item.type == "image":
+            data = decode_base64(item.data, where)
+            images.append(ImagePart(data, sniff_image(data) or item.mime_type or "image/png"))
+        elif item.type != "text" or item.role not in HISTORY_ROLES:
+            known = ", ".join(HISTORY_ROLES)
+            raise InvalidRequest(
+                f"{where}: {item.type} items of role {item.role!r} cannot be used here. "
+                f"Text items have the roles {known}.",
+                param=where,
+            )
+        elif item.role != "system_context":
+            turns.append(_turn(item, where))
+    if images:
+        turns = _with_images(turns, images)
+    return (Message.system(system), *turns) if system else tuple(turns)
+
+
+def _turn(item: InputItem, where: str) -> Message:
+    metadata = item.metadata or {}
+    if item.role == "assistant_message":
+        return Message.assistant(item.data, _calls(metadata, where))
+    if item.role == "tool_result":
+        return Message.tool(str(metadata.get("tool_call_id", "")), item.data)
+    return Message.user(item.data)
+
+
+def _calls(metadata: Mapping[str, Any], where: str) -> list[ToolCall]:
+    try:
+        return msgspec.convert(metadata.get("tool_calls") or [], list[ToolCall])
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{where}.metadata.tool_calls: {error}", param=where) from None
+
+
+def _with_images(turns: list[Message], images: Sequence[ImagePart]) -> list[Message]:
+    for place in range(len(turns) - 1, -1, -1):
+        if turns[place].role == "user":
+            message = turns[place]
+            return [*turns[:place], Message("user", (*message.parts, *images)), *turns[place + 1 :]]
+    return [*turns, Message("user", (TextPart(""), *images))]
+
+
+def decode_base64(text: str, where: str) -> bytes:
+    """The bytes of base64 text; blanks are allowed. Raises `InvalidRequest` naming `where`."""
+    try:
+        return base64.b64decode("".join(text.split()).encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise InvalidRequest(f"{where}.data is not valid base64.", param=where) from None
+
+
+_MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
+
+
+def sniff_image(data: bytes) -> str:
+    """The media type that the first bytes of an image show; "" where they show none of PNG, JPEG, GIF and WebP."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((mime for magic, mime in _MAGIC if data.startswith(magic)), "")

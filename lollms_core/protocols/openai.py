@@ -1,0 +1,287 @@
+"""The OpenAI chat protocol: calls to requests for /chat/completions, /models and /embeddings, and their answers back.
+
+What a call asks for is either sent as the dialect names it, or, if it only tunes the sampling and the provider has no
+such knob, dropped and listed in the receipt; leaving out anything that changes the meaning of the call is an error
+instead. The request can only ever go to the target: the base URL and the key come from there, and nothing in a call
+reaches the URL or the headers.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lollms_core.errors import LollmsError, ProtocolError, UnsupportedFeature
+from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from lollms_core.protocols.dialects import Dialect
+from lollms_core.protocols.http_errors import http_error, secrets_of
+from lollms_core.protocols.json_limits import decode_body
+from lollms_core.protocols.openai_reader import ChatReader, usage_of
+from lollms_core.protocols.outgoing import encode_json, finite, headers_for
+from lollms_core.types import (
+    GenerationCall,
+    ImagePart,
+    Message,
+    ModelInfo,
+    Params,
+    Part,
+    ReceiptItem,
+    Tool,
+    Usage,
+)
+
+__all__ = [
+    "ChatCodec",
+    "Embeddings",
+    "embeddings_request",
+    "models_request",
+    "parse_embeddings",
+    "parse_models",
+]
+
+
+class ChatCodec:
+    """Text generation over /chat/completions, in the words of one dialect."""
+
+    def __init__(self, dialect: Dialect, limits: Limits | None = None) -> None:
+        self.dialect = dialect
+        self.limits = limits or Limits()
+
+    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
+        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
+        return self.request(call, target)
+        yield  # makes this an exchange
+
+    def request(self, call: GenerationCall, target: Target) -> HttpRequest:
+        """The POST whose answer the reader reads.
+
+        Raises `UnsupportedFeature` for what the dialect cannot do, `InvalidRequest` for values that cannot be sent,
+        `ConfigError` for a key that cannot be a header.
+        """
+        headers = headers_for(
+            target, "text/event-stream" if call.stream else "application/json", self.dialect.key_header
+        )
+        headers["content-type"] = "application/json"
+        return HttpRequest(
+            "POST",
+            target.base_url + self.dialect.chat_path,
+            headers,
+            encode_json(self.body(call, target)),
+            target.timeouts,
+            target.verify_tls,
+        )
+
+    def body(self, call: GenerationCall, target: Target) -> dict[str, Any]:
+        """The request's JSON object, for codecs that add to it."""
+        dialect = self.dialect
+        params, _ = self.plan(call.params)
+        body: dict[str, Any] = {
+            "model": call.model or target.model,
+            "messages": [_message(message, dialect) for message in call.messages],
+            **params,
+            **dialect.fixed,
+        }
+        if not body["model"]:
+            del body["model"]
+        if call.tools:
+            if not dialect.tools:
+                raise UnsupportedFeature(
+                    f"{dialect.name} cannot call tools. Ask without tools, or use another backend."
+                )
+            body["tools"] = [_tool(tool) for tool in call.tools]
+        if call.schema is not None:
+            if dialect.schemas == "none":
+                raise UnsupportedFeature(f"{dialect.name} cannot be held to a JSON Schema. Use another backend.")
+            shape = {"name": "answer", "schema": call.schema, "strict": _is_strict(call.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        if call.stream:
+            body["stream"] = True
+            if dialect.stream_usage:
+                body["stream_options"] = {"include_usage": True}
+        return body
+
+    def plan(self, params: Params) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
+        """The parameters as the provider names them, and what was not done as asked."""
+        dialect = self.dialect
+        fields: dict[str, Any] = {}
+        receipt: list[ReceiptItem] = []
+        for name, value in finite(params).items():
+            there = dialect.params.get(name)
+            if there is None:
+                receipt.append(ReceiptItem(name, "dropped", f"{dialect.name} has no such parameter"))
+                continue
+            if name == "stop":
+                value = list(value)
+                if dialect.max_stops is not None and len(value) > dialect.max_stops:
+                    value = value[: dialect.max_stops]
+                    receipt.append(ReceiptItem(name, "clamped", f"{dialect.name} takes {dialect.max_stops} at most"))
+                if not value:
+                    continue
+            fields[there] = value
+        for name, value in params.extra.items():
+            if name in dialect.extras:
+                fields[name] = value
+            else:
+                receipt.append(ReceiptItem(name, "dropped", f"{dialect.name} has no such parameter"))
+        return fields, tuple(receipt)
+
+    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
+        return ChatReader(
+            content_type,
+            limits=self.limits,
+            think_tags=self.dialect.think_tags,
+            receipt=self.plan(call.params)[1],
+            name=target.provider if target is not None else "",
+            secrets=secrets_of(target) if target is not None else (),
+        )
+
+    def error(self, response: HttpResponse, target: Target) -> LollmsError:
+        """The typed error for a response whose status is not 2xx."""
+        return http_error(response, target)
+
+
+# ---- pieces of a request -------------------------------------------------------------------------------------------
+
+
+def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
+    if message.images and (message.role != "user" or not dialect.images):
+        raise UnsupportedFeature(
+            f"{dialect.name} takes images in the user's messages only."
+            if dialect.images
+            else f"{dialect.name} cannot look at images. Ask without them, or use another backend."
+        )
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": message.tool_call_id or "", "content": message.text}
+    if message.tool_calls:
+        calls = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": encode_json(call.arguments).decode()},
+            }
+            for call in message.tool_calls
+        ]
+        return {"role": message.role, "content": message.text or None, "tool_calls": calls}
+    if message.images:
+        return {"role": message.role, "content": [_part(part) for part in message.parts]}
+    return {"role": message.role, "content": message.text}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    if isinstance(part, ImagePart):
+        url = f"data:{part.mime};base64,{base64.b64encode(part.data).decode('ascii')}"
+        return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "text", "text": part.text}
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    parameters = tool.parameters or {"type": "object", "properties": {}}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
+
+
+def _is_strict(schema: object) -> bool:
+    """Whether a schema fits strict mode: every object requires all its properties and allows no others.
+
+    A provider refuses strict mode for any other schema; without it such a schema is a guide only.
+    """
+    if isinstance(schema, Mapping):
+        if "properties" in schema or schema.get("type") == "object":
+            properties = schema.get("properties", {})
+            if schema.get("additionalProperties") is not False or not isinstance(properties, Mapping):
+                return False
+            required = schema.get("required", ())
+            if not isinstance(required, list | tuple) or sorted(map(str, required)) != sorted(map(str, properties)):
+                return False
+        return all(_is_strict(value) for key, value in schema.items() if key not in ("enum", "const", "default"))
+    if isinstance(schema, list | tuple):
+        return all(_is_strict(value) for value in schema)
+    return True
+
+
+# ---- lists of models, embeddings -----------------------------------------------------------------------------------
+
+_CONTEXT_FIELDS = ("context_length", "context_window", "max_model_len", "max_context_length", "n_ctx", "n_ctx_train")
+
+
+def models_request(target: Target, dialect: Dialect) -> HttpRequest:
+    """GET the list of models."""
+    headers = headers_for(target, "application/json", dialect.key_header)
+    return HttpRequest("GET", target.base_url + dialect.models_path, headers, b"", target.timeouts, target.verify_tls)
+
+
+class _ModelList(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+_model_list = msgspec.json.Decoder(_ModelList).decode
+
+
+def parse_models(response: HttpResponse) -> list[ModelInfo]:
+    """The models of a 2xx answer to `models_request`, in the provider's order; entries without a name are left out.
+
+    Raises `ProtocolError`.
+    """
+    entries = decode_body(_model_list, response.body).data
+    return [_model(entry) for entry in entries if isinstance(entry.get("id"), str) and entry["id"]]
+
+
+def _model(entry: dict[str, Any]) -> ModelInfo:
+    meta = entry.get("meta")
+    places = [entry, meta] if isinstance(meta, dict) else [entry]
+    sizes = [place.get(name) for place in places for name in _CONTEXT_FIELDS]
+    known = [size for size in sizes if isinstance(size, int) and size > 0]
+    return ModelInfo(name=entry["id"], context_size=known[0] if known else None, details=entry)
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """One vector per input, in the order of the inputs."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str = ""
+    usage: Usage | None = None
+
+
+def embeddings_request(target: Target, dialect: Dialect, texts: Sequence[str], model: str = "") -> HttpRequest:
+    """POST texts to be embedded. Raises `InvalidRequest` for text that cannot be sent."""
+    headers = headers_for(target, "application/json", dialect.key_header)
+    headers["content-type"] = "application/json"
+    body: dict[str, Any] = {"input": list(texts)}
+    if model or target.model:
+        body["model"] = model or target.model
+    url = target.base_url + dialect.embeddings_path
+    return HttpRequest("POST", url, headers, encode_json(body), target.timeouts, target.verify_tls)
+
+
+class _Vector(msgspec.Struct):
+    embedding: tuple[float, ...]
+    index: int | None = None
+
+
+class _VectorList(msgspec.Struct):
+    data: list[_Vector]
+    model: str | None = None
+    usage: Any = None
+
+
+_vector_list = msgspec.json.Decoder(_VectorList).decode
+
+
+def parse_embeddings(response: HttpResponse) -> Embeddings:
+    """The vectors of a 2xx answer to `embeddings_request`. Raises `ProtocolError`, also for gaps in the list."""
+    reply = decode_body(_vector_list, response.body)
+    return Embeddings(_in_order(reply.data), reply.model or "", usage_of(reply.usage))
+
+
+def _in_order(vectors: Iterable[_Vector]) -> tuple[tuple[float, ...], ...]:
+    placed = {place if vector.index is None else vector.index: vector.embedding for place, vector in enumerate(vectors)}
+    try:
+        return tuple(placed[place] for place in range(len(placed)))
+    except KeyError:
+        raise ProtocolError("The backend sent embeddings that do not match the list of texts.") from None
