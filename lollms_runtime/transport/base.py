@@ -30,6 +30,10 @@ class Response(Protocol):
         """The body, unpacked, as it comes. Raises `IdleTimeout`, `TotalTimeout`, `TruncatedStream`, `ReplyTooLarge`."""
         ...
 
+    def hurry(self, seconds: float) -> None:
+        """The answer is complete: the body may take so many seconds to end, then `chunks` ends without an error."""
+        ...
+
 
 class Transport(Protocol):
     """Opens HTTP exchanges for threads."""
@@ -54,6 +58,8 @@ class AsyncResponse(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
     def chunks(self) -> AsyncIterator[bytes]: ...
+
+    def hurry(self, seconds: float) -> None: ...
 
 
 class AsyncTransport(Protocol):

@@ -1,0 +1,180 @@
+"""`lollms doctor`: what is there, what is missing, what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import click
+
+from lollms_cli.output import Output, one_line
+from lollms_core.errors import LollmsError
+
+__all__ = ["Check", "doctor"]
+
+State = Literal["ok", "note", "bad"]
+
+SMOKE_TEST = (
+    "lollms-nano is a smoke-test model: it shows that everything works without a network, and knows almost nothing. "
+    "For a real one, get a GGUF file of an instruction-tuned model (one of 1 to 8 billion parameters runs on a plain "
+    'machine) and use it by its path: lollms -m /path/to/model.gguf "..."; for the server, put it into the models '
+    "folder and name it in bindings/lollms_nano.yaml. Or point an instance of openai_binding at a service."
+)
+_QUESTION, _ANSWER = "What is the capital of France?", "Paris"
+
+
+class Check(NamedTuple):
+    """One finding. `bad` makes the exit code 1; a `note` is something that is merely not there."""
+
+    state: State
+    subject: str
+    text: str
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Also start the embedded model and ask it something.")
+@click.option("--host", metavar="ADDRESS", help="The server to look at: host, host:port or URL (or LOLLMS_HOST).")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="The configuration folder (or LOLLMS_CONFIG_DIR).")
+def doctor(deep: bool, host: str | None, config_dir: Path | None) -> int:
+    """Look at this installation and say what works, and what to do about what does not.
+
+    The exit code is 0 when nothing is wrong, else 1. Nothing is changed.
+    """
+    output = Output()
+    parts: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("Python", check_python),
+        ("lollms", check_installation),
+        ("embedded model", lambda: check_model(deep=deep)),
+        ("configuration", lambda: check_configuration(config_dir)),
+        ("key", check_key),
+        ("server", lambda: check_server(host)),
+    ]
+    wrong = 0
+    for subject, part in parts:
+        for check in _guarded(subject, part):
+            wrong += check.state == "bad"
+            output.line(f"{check.state:4}  {check.subject}: {one_line(check.text)}")
+    if wrong:
+        output.line(f"\n{wrong} thing{'s' if wrong > 1 else ''} to put right.")
+    else:
+        output.line("\nNothing is wrong.")
+    return 1 if wrong else 0
+
+
+def _guarded(subject: str, part: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """The findings of one part; an error in it is a finding too, so that the others are still looked at."""
+    try:
+        yield from part()
+    except (LollmsError, OSError) as error:
+        yield Check("bad", subject, str(error))
+
+
+def check_python() -> Iterator[Check]:
+    """The interpreter and the system."""
+    version = platform.python_version()
+    state: State = "ok" if sys.version_info >= (3, 11) else "bad"
+    yield Check(state, "Python", f"{version} at {sys.executable}, {platform.system()} {platform.machine()}")
+
+
+def check_installation() -> Iterator[Check]:
+    """The version, where it came from, and which extras are there."""
+    from lollms_cli.installation import find_installation, missing
+
+    installation = find_installation()
+    yield Check("ok", "lollms", f"{installation.version}, from {installation.source}")
+    there: list[str] = []
+    absent: list[str] = []
+    for extra in installation.extras:
+        needs = installation.needs(extra)
+        if needs:
+            (absent if missing(needs) else there).append(extra)
+    yield Check("ok", "extras", f"installed: {', '.join(there) or 'none'}")
+    if absent:
+        yield Check("note", "extras", f"not installed: {', '.join(absent)} (lollms install EXTRA)")
+
+
+def check_model(*, deep: bool) -> Iterator[Check]:
+    """The embedded model and the engine that runs it."""
+    import importlib.util
+
+    from lollms_runtime.models import EMBEDDED, check_gguf, find_model
+
+    path = find_model(EMBEDDED)
+    check_gguf(path)
+    yield Check("ok", EMBEDDED, f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    yield Check("note", EMBEDDED, SMOKE_TEST)
+    if importlib.util.find_spec("xllamacpp") is None:
+        yield Check("note", "engine", "xllamacpp is not installed, so no local model can run: lollms install llamacpp")
+    elif deep:
+        yield _ask_embedded()
+    else:
+        yield Check("ok", "engine", "xllamacpp is installed (--deep starts it)")
+
+
+def _ask_embedded() -> Check:
+    from lollms_client import LollmsClient
+
+    with LollmsClient(binding_name="pythonllamacpp", model_name="lollms-nano") as client:
+        reply = client.complete(_QUESTION, max_tokens=32, temperature=0.0)
+    state: State = "ok" if _ANSWER in reply.text else "bad"
+    return Check(state, "engine", f"asked {_QUESTION!r}, it answered {reply.text.strip()!r}")
+
+
+def check_configuration(folder: Path | None) -> Iterator[Check]:
+    """Whether the server would start with its configuration."""
+    from lollms_cli.serve import config_folder
+
+    place = config_folder(folder).absolute()
+    if not any(place.glob("main_config.*")):
+        yield Check("note", "configuration", f"none in {place} yet; `lollms serve` writes a first one")
+        return
+    try:
+        from lollms_server.core.config import load_config
+    except ImportError as error:
+        if (error.name or "").startswith("lollms"):
+            raise
+        yield Check("note", "configuration", f"{place} was not read: lollms install server")
+        return
+    load_config(place)
+    yield Check("ok", "configuration", f"{place} is valid")
+
+
+def check_key() -> Iterator[Check]:
+    """The key that is sent to a server on this machine, and who can read it."""
+    import os
+
+    from lollms_runtime.keys import key_file, stored_key
+
+    if os.environ.get("LOLLMS_API_KEY", "").strip():
+        yield Check("ok", "key", "LOLLMS_API_KEY is set")
+    path = key_file()
+    if path is None:
+        yield Check("note", "key file", "there is no home folder to keep one in")
+    elif stored_key():
+        yield Check("ok", "key file", f"{path}, readable by you alone")
+    else:
+        yield Check("note", "key file", f"none at {path}; the first `lollms serve` writes one")
+
+
+def check_server(host: str | None) -> Iterator[Check]:
+    """Whether a server answers, and whether our key would do. A server that was named must be there."""
+    from lollms_cli.address import default_port
+    from lollms_cli.backend import server_address
+    from lollms_cli.server_calls import health
+    from lollms_runtime.keys import key_for
+
+    named = server_address(host)
+    address = named or f"http://127.0.0.1:{default_port()}"
+    found = health(address)
+    if found is None and named:
+        yield Check("bad", "server", f"none answers at {address}; start one there with: lollms serve")
+    elif found is None:
+        yield Check("note", "server", f"none runs at {address}; start one with: lollms serve")
+    else:
+        models = f", models {found.models}" if found.models else ""
+        yield Check("ok", "server", f"{address} answers, version {found.version}{models}")
+        if found.api_key_required and not key_for(address):
+            yield Check("bad", "server", f"{address} wants a key, and none is known here: export LOLLMS_API_KEY=...")

@@ -1,0 +1,75 @@
+"""`lollms serve`: start the server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from lollms_core.errors import ConfigError, MissingDependency
+
+__all__ = ["config_folder", "serve"]
+
+
+@click.command()
+@click.option(
+    "--host", metavar="HOST", help="The address to listen on, instead of the configuration's (or LOLLMS_HOST)."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="The port, instead of the configuration's (or LOLLMS_PORT)."
+)
+@click.option("--config-dir", type=click.Path(path_type=Path), help="The configuration folder (or LOLLMS_CONFIG_DIR).")
+def serve(host: str | None, port: int | None, config_dir: Path | None) -> int:
+    """Start the server.
+
+    \b
+    The configuration folder is --config-dir, else LOLLMS_CONFIG_DIR, else an existing ./lollms_configs, else the
+    user's own. Where it is empty, a first configuration is written: this machine only, one generated key, and the
+    embedded model.
+    """
+    host, port = _listen_on(host, port)
+    folder = config_folder(config_dir)
+    try:
+        from lollms_server.core.serve import serve as run
+    except ImportError as error:
+        if (error.name or "").startswith("lollms"):
+            raise
+        raise MissingDependency(
+            f"The server needs the package {error.name!r}, which is not installed. Run: lollms install server"
+        ) from error
+    return run(folder, host, port)
+
+
+def config_folder(explicit: Path | None) -> Path:
+    """The configuration folder, by the rule in the help of `serve`. Raises `ConfigError` where there is no home."""
+    if explicit is not None:
+        return explicit
+    named = os.environ.get("LOLLMS_CONFIG_DIR", "").strip()
+    if named:
+        return Path(named)
+    here = Path("lollms_configs")
+    return here if here.is_dir() else _user_folder()
+
+
+def _user_folder() -> Path:
+    from lollms_runtime.keys import key_file
+
+    key = key_file()
+    if key is None:
+        raise ConfigError(
+            "There is no home folder to keep the configuration in. Name one with --config-dir or LOLLMS_CONFIG_DIR."
+        )
+    return key.parent / "lollms_configs"
+
+
+def _listen_on(host: str | None, port: int | None) -> tuple[str | None, int | None]:
+    """What the flags say, else the environment; `LOLLMS_HOST` may hold the port too."""
+    from lollms_cli.address import default_port, listen_address
+
+    if host is None and (named := os.environ.get("LOLLMS_HOST", "").strip()):
+        host, named_port = listen_address(named)
+        port = named_port if port is None else port
+    if port is None and os.environ.get("LOLLMS_PORT"):
+        port = default_port()
+    return host, port

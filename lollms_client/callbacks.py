@@ -1,0 +1,183 @@
+"""Streaming callbacks: how they are called, and what event becomes which call.
+
+Callbacks of the lollms world come in every shape: `(chunk, msg_type)`, `(chunk, msg_type, params=None, metadata=None)`,
+`(chunk, type, **k)`, methods, lambdas that return None. So the signature decides, and it is read once: `chunk` and
+`msg_type` go by position; `params` and `metadata` go by keyword where the signature names them or takes `**kwargs`, and
+by position only into further slots. Only `False` itself stops: a callback that returns None, as `print` does, goes on.
+
+A callback of two parameters is not told of progress ("the model is being loaded"): the documentation's simplest
+callbacks print every chunk whatever its type, and progress is no part of an answer. All others are told.
+
+A callback may call the client again. Nothing is locked while it runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from lollms_client.lollms_types import MSG_TYPE
+from lollms_core.errors import LollmsError
+from lollms_core.types import (
+    Batch,
+    Done,
+    Event,
+    Media,
+    Notice,
+    Progress,
+    ReplyFold,
+    TextDelta,
+    ThoughtDelta,
+    ToolCallDelta,
+)
+
+__all__ = ["CallbackSink", "StreamingCallback", "adapted"]
+
+StreamingCallback: TypeAlias = Callable[..., Any]
+"""Called as `callback(chunk, msg_type)`, and with `params` and `metadata` where it can take them."""
+
+_Send: TypeAlias = Callable[[str, MSG_TYPE, Mapping[str, Any]], Any]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_EXTRAS = ("params", "metadata")
+_STEPS = {
+    "step": MSG_TYPE.MSG_TYPE_STEP,
+    "step_start": MSG_TYPE.MSG_TYPE_STEP_START,
+    "step_progress": MSG_TYPE.MSG_TYPE_STEP_PROGRESS,
+    "step_end": MSG_TYPE.MSG_TYPE_STEP_END,
+}
+
+
+def adapted(callback: StreamingCallback) -> tuple[_Send, bool]:
+    """A function `(chunk, msg_type, params)` that calls the callback the way its signature wants.
+
+    Second, whether the callback is to be told of progress.
+    """
+    try:
+        parameters = list(inspect.signature(callback).parameters.values())
+    except (TypeError, ValueError):  # some built-in callables have no signature that can be read
+        return (lambda chunk, kind, params: callback(chunk, kind)), False
+    takes_rest = _has(parameters, inspect.Parameter.VAR_POSITIONAL)
+    if sum(each.kind in _POSITIONAL for each in parameters) == 1 and not takes_rest:
+        return (lambda chunk, kind, params: callback(chunk)), False
+    by_position, by_name = _plan(parameters)
+    if not by_position and not by_name:
+        return (lambda chunk, kind, params: callback(chunk, kind)), takes_rest
+
+    def send(chunk: str, kind: MSG_TYPE, params: Mapping[str, Any]) -> Any:
+        extras: dict[str, Any] = {"params": dict(params), "metadata": {}}
+        named = {slot: extras[what] for slot, what in by_name.items()}
+        return callback(chunk, kind, *(extras[what] for what in by_position), **named)
+
+    return send, True
+
+
+def _plan(parameters: list[inspect.Parameter]) -> tuple[list[str], dict[str, str]]:
+    """Which of `params` and `metadata` go where: those by position, in order, and those by the name of a parameter."""
+    positional = [each for each in parameters if each.kind in _POSITIONAL][2:]
+    keyword = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    by_name = {
+        each.name: each.name
+        for each in (*positional, *keyword)
+        if each.name in _EXTRAS and each.kind is not inspect.Parameter.POSITIONAL_ONLY
+    }
+    free = [name for name in _EXTRAS if name not in by_name]
+    takes_all = _has(parameters, inspect.Parameter.VAR_KEYWORD)
+    by_position: list[str] = []
+    for slot in positional:
+        if not free or slot.name in by_name or (takes_all and slot.default is not slot.empty):
+            continue
+        if slot.kind is inspect.Parameter.POSITIONAL_ONLY:
+            by_position.append(free.pop(0))
+        else:
+            by_name[slot.name] = free.pop(0)
+    if takes_all:
+        by_name.update({name: name for name in free})
+    return by_position, by_name
+
+
+def _has(parameters: list[inspect.Parameter], kind: object) -> bool:
+    return any(each.kind is kind for each in parameters)
+
+
+class CallbackSink:
+    """Shows events to a callback. `show` and `finish` return False when the callback wants the work to stop.
+
+    A tool call is shown once, complete; an event without text is not shown. What the callback raises passes through.
+    """
+
+    def __init__(self, callback: StreamingCallback) -> None:
+        self._send, self._tells_progress = adapted(callback)
+        self._calls = ReplyFold()
+        self._has_calls = False
+
+    def show(self, batch: Batch) -> bool:
+        """Show a batch, event by event; stops at the first False."""
+        for event in batch:
+            kind = type(event)
+            if kind is TextDelta:
+                text = event.text  # type: ignore[union-attr]
+                if text and self._send(text, MSG_TYPE.MSG_TYPE_CHUNK, {}) is False:
+                    return False
+            elif not self._show_other(event):
+                return False
+        return True
+
+    def finish(self) -> bool:
+        """The stream has ended: show the tool calls that are complete now."""
+        if not self._has_calls:
+            return True
+        reply, self._calls, self._has_calls = self._calls.done(), ReplyFold(), False
+        for call in reply.tool_calls:
+            text = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+            params = {"id": call.id, "name": call.name, "arguments": call.arguments}
+            if self._send(text, MSG_TYPE.MSG_TYPE_TOOL_CALL, params) is False:
+                return False
+        return True
+
+    def failed(self, error: LollmsError) -> None:
+        """Tell the callback of an error; its answer does not matter any more, but what it raises passes through."""
+        self._send(error.message or type(error).__name__, MSG_TYPE.MSG_TYPE_EXCEPTION, {"code": error.code})
+
+    def _show_other(self, event: Event) -> bool:
+        if isinstance(event, ToolCallDelta):
+            self._calls.add((event,))
+            self._has_calls = True
+            return True
+        if isinstance(event, Done):
+            return self.finish()
+        if isinstance(event, Progress) and not self._tells_progress:
+            return True
+        shown = _spoken(event)
+        return shown is None or self._send(*shown) is not False
+
+
+def _spoken(event: Event) -> tuple[str, MSG_TYPE, Mapping[str, Any]] | None:
+    """What a callback is told about an event; None when there is nothing to say."""
+    if isinstance(event, ThoughtDelta):
+        return (event.text, MSG_TYPE.MSG_TYPE_THOUGHT_CHUNK, {}) if event.text else None
+    if isinstance(event, Progress):
+        kind = _STEPS.get(event.kind)
+        if kind is None:
+            kind = MSG_TYPE.MSG_TYPE_INFO if event.fraction is None else MSG_TYPE.MSG_TYPE_STEP_PROGRESS
+        facts = {"kind": event.kind, "fraction": event.fraction, "position": event.position}
+        return _sentence(event), kind, {name: value for name, value in facts.items() if value is not None}
+    if isinstance(event, Notice):
+        kind = MSG_TYPE.MSG_TYPE_WARNING if event.level == "warning" else MSG_TYPE.MSG_TYPE_INFO
+        return (event.text, kind, event.data) if event.text else None
+    if isinstance(event, Media):
+        text = json.dumps({"mime": event.mime, "bytes": len(event.data)})
+        return text, MSG_TYPE.MSG_TYPE_JSON_INFOS, {"mime": event.mime, "data": event.data}
+    return None
+
+
+def _sentence(event: Progress) -> str:
+    if event.message:
+        return event.message
+    if event.position is not None:
+        return f"{event.kind}: {event.position} before you"
+    if event.fraction is not None:
+        return f"{event.kind}: {event.fraction:.0%}"
+    return event.kind or "working"

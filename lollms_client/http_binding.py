@@ -1,0 +1,184 @@
+"""`HttpBinding`: a binding to a server, made of a codec (the protocol) and a few facts about the provider.
+
+A provider that speaks the chat-completions protocol is a subclass of a few lines: a dialect row, an address, and the
+environment variable its key is kept in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from lollms_client.native_binding import NativeBinding
+from lollms_core.errors import InvalidRequest, Refused
+from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Target, Timeouts
+from lollms_core.protocols.dialects import GENERIC, Dialect
+from lollms_core.types import Batch, GenerationCall, ModelInfo
+from lollms_runtime.cancel import Cancel
+
+if TYPE_CHECKING:
+    from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+    from lollms_runtime.upstream import Upstream
+
+__all__ = ["HttpBinding", "model_entry"]
+
+
+class HttpBinding(NativeBinding):
+    """A binding over HTTP. Connections are made at the first call, kept alive, and closed by `close()`.
+
+    Class attributes: `dialect`, the provider's row; `dialect_elsewhere`, the row for any other address than
+    `default_address`, the provider's base URL; `key_variable`, the environment variable that holds the key where none
+    is given.
+
+    Attributes: `host_address`, the base URL in use; `model_name`, used when a call names no model.
+    """
+
+    dialect: Dialect = GENERIC
+    dialect_elsewhere: ClassVar[Dialect | None] = None
+    default_address: ClassVar[str] = ""
+    key_variable: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        host_address: str | None = None,
+        model_name: str | None = "",
+        service_key: str | None = None,
+        verify_ssl_certificate: bool = True,
+        timeouts: Mapping[str, float | None] | Timeouts | None = None,
+    ) -> None:
+        """Nothing is contacted here.
+
+        `timeouts` in seconds: `connect`, `first_byte`, `idle` (between two pieces), `total` (None: no limit). Raises
+        `InvalidRequest` without an address, or for time-outs of another name.
+        """
+        super().__init__(type(self).binding_name)
+        address = (host_address or self.default_address).strip()
+        scheme, found, rest = address.partition("://")
+        self.host_address = f"{scheme}://{rest.rstrip('/')}" if found else f"http://{address.rstrip('/')}"
+        if not (rest if found else address).strip("/"):
+            raise InvalidRequest("This binding needs the address of a server: host_address.", param="host_address")
+        if self.dialect_elsewhere is not None and self.host_address != self.default_address:
+            self.dialect = self.dialect_elsewhere
+        self.model_name = model_name or ""
+        self._service_key = service_key or ""
+        self._verify_tls = bool(verify_ssl_certificate)
+        self._timeouts = _timeouts(timeouts)
+        self._lock = threading.Lock()
+        self._transport: Httpx2Transport | None = None
+
+    @property
+    def codec(self) -> Codec:
+        """The protocol that is spoken."""
+        from lollms_core.protocols.openai import ChatCodec
+
+        return ChatCodec(self.dialect)
+
+    def find_key(self) -> str:
+        """The key to send: the one that was given, else the one of the environment; "" for none."""
+        return self._service_key or os.environ.get(self.key_variable, "")
+
+    def options(self) -> Mapping[str, object]:
+        """What the codec should know besides the call."""
+        return {}
+
+    @override
+    def open(self, call: GenerationCall, cancel: Cancel) -> contextlib.AbstractContextManager[Iterator[Batch]]:
+        """Send the call and give the events of its answer; see `NativeBinding.open`."""
+        return self._explained(self._upstream().open(call, cancel))
+
+    def fetch(self, request: HttpRequest) -> HttpResponse:
+        """Send a small request and return its whole answer. Raises the codec's error for a status that is not 2xx."""
+        try:
+            return self._upstream().fetch(request)
+        except Refused as error:
+            raise self.refused(error) from error
+
+    def refused(self, error: Refused) -> Refused:
+        """The error to raise when nobody listens at the address."""
+        return error
+
+    @override
+    def list_models(self) -> list[Any]:
+        """The server's models as dictionaries with `model_name` and what else it says. Raises `LollmsError`."""
+        from lollms_core.protocols.openai import models_request, parse_models
+
+        return [model_entry(each) for each in parse_models(self.fetch(models_request(self.target, self.dialect)))]
+
+    @override
+    def embed(self, text: str | list[str], **kwargs: Any) -> list[Any]:
+        """The embedding of a text as a list of numbers, or of each of several; `model` names the model."""
+        from lollms_core.protocols.openai import embeddings_request, parse_embeddings
+
+        texts = [text] if isinstance(text, str) else list(text)
+        model = str(kwargs.get("model") or kwargs.get("model_name") or self.model_name or "")
+        found = parse_embeddings(self.fetch(embeddings_request(self.target, self.dialect, texts, model)))
+        vectors = [list(vector) for vector in found.vectors]
+        return vectors[0] if isinstance(text, str) else vectors
+
+    @override
+    def get_model_info(self) -> dict[str, Any]:
+        """The current model and where it is asked. Nothing is contacted."""
+        return {**super().get_model_info(), "host_address": self.host_address}
+
+    @property
+    def target(self) -> Target:
+        """Where requests go, with the key as it is found now."""
+        return Target(
+            self.host_address,
+            key=self.find_key(),
+            provider=self.dialect.name,
+            options=self.options(),
+            timeouts=self._timeouts,
+            verify_tls=self._verify_tls,
+        )
+
+    @override
+    def close(self) -> None:
+        """End what is running and close all connections. The binding may be used again afterwards."""
+        with self._lock:
+            transport = self._transport
+        if transport is not None:
+            transport.close()
+
+    def _upstream(self) -> Upstream:
+        """What a call goes through; only the connections outlive it."""
+        from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+        from lollms_runtime.upstream import Upstream
+
+        with self._lock:
+            if self._transport is None:
+                self._transport = Httpx2Transport()
+                weakref.finalize(self, self._transport.close)
+            return Upstream(self.codec, self.target, self._transport)
+
+    @contextlib.contextmanager
+    def _explained(self, opened: contextlib.AbstractContextManager[Iterator[Batch]]) -> Iterator[Iterator[Batch]]:
+        try:
+            with opened as batches:
+                yield batches
+        except Refused as error:
+            raise self.refused(error) from error
+
+
+def model_entry(model: ModelInfo) -> dict[str, Any]:
+    """A model as a dictionary: `model_name`, `context_size` in tokens if known, and what else the server says."""
+    known = {"model_name": model.name, "context_size": model.context_size}
+    return {**model.details, **{name: value for name, value in known.items() if value is not None}}
+
+
+def _timeouts(given: Mapping[str, float | None] | Timeouts | None) -> Timeouts:
+    if isinstance(given, Timeouts):
+        return given
+    unknown = set(given or {}) - set(Timeouts.__struct_fields__)
+    if unknown:
+        raise InvalidRequest(
+            f"There is no time-out {', '.join(sorted(unknown))}; there are {', '.join(Timeouts.__struct_fields__)}.",
+            param="timeouts",
+        )
+    return Timeouts(**given) if given else Timeouts()  # type: ignore[arg-type]

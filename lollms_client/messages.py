@@ -1,0 +1,131 @@
+"""Messages as callers give them: a prompt, `Message` values, or the dictionaries of the chat-completions format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from lollms_client.images import ImageSource, image_part, image_parts
+from lollms_core.errors import InvalidRequest
+from lollms_core.types import Message, Part, Role, TextPart, Tool, ToolCall
+
+__all__ = ["AnyMessage", "AnyTool", "messages_of", "tools_of"]
+
+AnyMessage: TypeAlias = Message | Mapping[str, Any]
+AnyTool: TypeAlias = Tool | Mapping[str, Any]
+
+_ROLES: Mapping[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+
+
+def messages_of(
+    prompt: str | Sequence[AnyMessage],
+    system: str | None = None,
+    images: Sequence[ImageSource] | ImageSource | None = None,
+) -> tuple[Message, ...]:
+    """A prompt or messages as `Message` values; `system` goes first, `images` join the last message of the user.
+
+    Raises `InvalidRequest` for messages that have no known role or content, or when images have no message to join.
+    """
+    if isinstance(prompt, str):
+        messages = [Message.user(prompt)]
+    elif isinstance(prompt, (list, tuple)):
+        messages = [_message(each, index) for index, each in enumerate(prompt)]
+    else:
+        raise InvalidRequest(f"The prompt is a text or a list of messages, not {type(prompt).__name__}.")
+    if images:
+        messages = _with_images(messages, images)
+    if system:
+        messages.insert(0, Message.system(system))
+    if not messages:
+        raise InvalidRequest("There is no message to answer. Give a prompt or at least one message.")
+    return tuple(messages)
+
+
+def tools_of(tools: Sequence[AnyTool] | None) -> tuple[Tool, ...]:
+    """Tools as `Tool` values; also from `{type: "function", function: {...}}` and `{name, description, parameters}`.
+
+    Raises `InvalidRequest` for a tool without a name.
+    """
+    return tuple(each if isinstance(each, Tool) else _tool(each) for each in tools or ())
+
+
+def _with_images(messages: list[Message], images: Sequence[ImageSource] | ImageSource) -> list[Message]:
+    for index in range(len(messages) - 1, -1, -1):
+        found = messages[index]
+        if found.role == "user":
+            joined = Message("user", (*found.parts, *image_parts(images)))
+            return [*messages[:index], joined, *messages[index + 1 :]]
+    raise InvalidRequest("The images need a message of role user to stand in.", param="images")
+
+
+def _message(given: AnyMessage, index: int) -> Message:
+    if isinstance(given, Message):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidRequest(f"Message {index} is a {type(given).__name__}; it must be a Message or a dictionary.")
+    role = _ROLES.get(str(given.get("role")))
+    if role is None:
+        raise InvalidRequest(f"Message {index} has the role {given.get('role')!r}; known are {', '.join(_ROLES)}.")
+    calls = tuple(_tool_call(each, index) for each in given.get("tool_calls") or ())
+    call_id = given.get("tool_call_id")
+    return Message(role, _parts(given.get("content"), index), calls, str(call_id) if call_id is not None else None)
+
+
+def _parts(content: object, index: int) -> tuple[Part, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (TextPart(content),) if content else ()
+    if isinstance(content, Sequence) and not isinstance(content, bytes):
+        return tuple(_part(each, index) for each in content)
+    raise InvalidRequest(f"The content of message {index} is a {type(content).__name__}; it must be text or a list.")
+
+
+def _part(item: object, index: int) -> Part:
+    if isinstance(item, str):
+        return TextPart(item)
+    if isinstance(item, Mapping):
+        if isinstance(text := item.get("text"), str):
+            return TextPart(text)
+        if item.get("type") == "image_url":
+            url = item.get("image_url")
+            source = url.get("url") if isinstance(url, Mapping) else url
+            if isinstance(source, str) and source.startswith(("data:", "http:", "https:")):
+                return image_part(source)
+    raise InvalidRequest(
+        f"Message {index} has a part that cannot be used. A part is {{'type': 'text', 'text': ...}} or "
+        "{'type': 'image_url', 'image_url': {'url': 'data:image/png;base64,...'}}."
+    )
+
+
+def _tool_call(given: object, index: int) -> ToolCall:
+    if isinstance(given, ToolCall):
+        return given
+    function = given.get("function", given) if isinstance(given, Mapping) else None
+    if isinstance(given, Mapping) and isinstance(function, Mapping):
+        arguments = function.get("arguments")
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments or "{}")
+            except (ValueError, RecursionError):
+                arguments = None
+        if isinstance(arguments, Mapping) and function.get("name"):
+            return ToolCall(str(given.get("id") or ""), str(function["name"]), dict(arguments))
+    raise InvalidRequest(f"Message {index} has a tool call without a name or without an object of arguments.")
+
+
+def _tool(given: AnyTool) -> Tool:
+    function = given.get("function", given) if isinstance(given, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise InvalidRequest("A tool is a Tool or a dictionary with name, description and parameters.", param="tools")
+    schema = function.get("parameters") or function.get("input_schema") or {}
+    if not isinstance(schema, Mapping):
+        raise InvalidRequest(f"The parameters of tool {function['name']!r} must be a JSON Schema.", param="tools")
+    return Tool(function["name"], str(function.get("description") or ""), schema)

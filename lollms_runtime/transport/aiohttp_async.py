@@ -1,0 +1,61 @@
+"""The asynchronous transport: aiohttp's connections, with clocks of our own (see `aiohttp_exchange`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING
+
+from lollms_core.errors import InvalidRequest
+from lollms_core.protocols.base import HttpRequest, Limits
+from lollms_runtime.transport import failures
+from lollms_runtime.transport.wire import tls_context
+
+if TYPE_CHECKING:
+    from lollms_runtime.transport.aiohttp_exchange import Exchange, Session
+
+__all__ = ["AiohttpTransport"]
+
+_log = logging.getLogger(__name__)
+
+
+class AiohttpTransport:
+    """HTTP for the coroutines of one event loop, that of the first request; after `close()`, of the next one's.
+
+    `close()` ends the exchanges that are running and closes all connections; the object can be used again.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._session: Session | None = None
+        self._tls: dict[bool, ssl.SSLContext] = {}
+
+    def open(self, request: HttpRequest) -> Exchange:
+        """See `AsyncTransport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
+        from lollms_runtime.transport.aiohttp_exchange import Exchange, Session
+
+        loop = asyncio.get_running_loop()
+        if self._session is None:
+            self._session = Session(loop)
+        elif self._session.loop is not loop:
+            raise InvalidRequest(
+                "This client was used in another event loop. Make one client for each event loop, or close it before "
+                "the next loop uses it."
+            )
+        tls = self._context(request) if request.url.startswith("https:") else None
+        return Exchange(self._session, request, self._limits, tls)
+
+    async def close(self) -> None:
+        """End what is running and close all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _context(self, request: HttpRequest) -> ssl.SSLContext:
+        verify = request.verify_tls
+        if verify not in self._tls:
+            if not verify:
+                _log.warning("TLS certificates are not verified for %s.", failures.origin(request.url))
+            self._tls[verify] = tls_context(verify)
+        return self._tls[verify]

@@ -1,0 +1,387 @@
+"""One request over aiohttp, and its clocks.
+
+Until the headers have come, one `asyncio.timeout` guards an exchange: first for the connection, then, from the moment
+there is one, for the headers. The connector tells that moment, which is why it is a class of ours. While the body is
+read there is no such guard, because the reader's own code runs between two chunks and a time-out must not be held
+across that (PEP 789). Instead there is one timer for the whole body; it looks how long the reader has been waiting, and
+is set again only when it fires. A chunk therefore costs two assignments, where aiohttp's read time-out costs a timer.
+
+A connection whose exchange ends early is aborted, not closed: closing would first wait until everything that we still
+meant to send has left, and the other side may have stopped reading.
+
+This module imports the HTTP library; it is itself imported when the first request is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import io
+import math
+import ssl
+import weakref
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Literal, cast
+
+import aiohttp
+from yarl import URL
+
+from lollms_core.errors import LollmsError
+from lollms_core.protocols.base import HttpRequest, Limits
+from lollms_runtime.transport import failures
+from lollms_runtime.transport.limits import Body, body_of
+from lollms_runtime.transport.wire import headers_to_send, joined, split
+
+__all__ = ["Exchange", "Session"]
+
+_KEEP_ALIVE = 30.0  # seconds for which an idle connection is kept
+_IN_PIECES = 1 << 20  # a request body of so many bytes is handed over as a file, which is sent in pieces
+
+
+class Session:
+    """The connections of one event loop, and the exchanges that use them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.running: set[Exchange] = set()
+        self.current: contextvars.ContextVar[Exchange] = contextvars.ContextVar("exchange")
+        self.client = aiohttp.ClientSession(
+            connector=_Connector(self.current),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+        self._readers: weakref.WeakKeyDictionary[asyncio.Future[None], Exchange | None] = weakref.WeakKeyDictionary()
+
+    async def close(self) -> None:
+        """End what is running and close all connections."""
+        for exchange in tuple(self.running):
+            exchange.stop(failures.stopped())
+        await self.client.close()
+
+    def watch(self, closed: asyncio.Future[None], exchange: Exchange | None) -> None:
+        """Tell this exchange (and no earlier one) when the connection with this `closed` is lost.
+
+        aiohttp's parser can give up a connection in the middle of a body without telling the body's reader.
+        """
+        if closed not in self._readers:
+            closed.add_done_callback(self._lost)
+        self._readers[closed] = exchange
+
+    def _lost(self, closed: asyncio.Future[None]) -> None:
+        if not closed.cancelled():
+            closed.exception()  # it has been looked at
+        exchange = self._readers.pop(closed, None)
+        if exchange is not None:
+            exchange.lost()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells the current exchange when it has a connection."""
+
+    def __init__(self, current: contextvars.ContextVar[Exchange]) -> None:
+        super().__init__(limit=0, keepalive_timeout=_KEEP_ALIVE, resolver=_Resolver())
+        self._current = current
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections that have served before
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        self._current.get().connected(connection.transport, kept=protocol in self._known)
+        self._known.add(protocol)
+        return connection
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """A name without addresses is unknown."""
+
+    async def resolve(self, *args: Any, **kwargs: Any) -> Any:
+        found = await super().resolve(*args, **kwargs)
+        if not found:
+            raise OSError("the name has no addresses")
+        return found
+
+
+class Exchange:
+    """One request: a context manager and, inside of it, the response; see `AsyncResponse`."""
+
+    def __init__(self, session: Session, request: HttpRequest, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        self.url = request.url
+        self.loop = session.loop
+        self.waits_since = math.inf  # when the reader began to wait for the next chunk
+        self._session = session
+        self._request = request
+        self._limits = limits
+        self._tls = tls
+        self._times = request.timeouts
+        self._end = math.inf if self._times.total is None else self.loop.time() + self._times.total
+        self._phase: Literal["connect", "headers", "body"] = "connect"
+        self._guard: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._socket: asyncio.Transport | None = None
+        self._kept = False
+        self._closed: asyncio.Future[None] | None = None
+        self._response: aiohttp.ClientResponse | None = None
+        self._headers: Mapping[str, str] | None = None
+        self.hurried = False
+        self._stopped: LollmsError | None = None  # why we ended the exchange, if it was we who did
+
+    # ---- the response
+
+    @property
+    def response(self) -> aiohttp.ClientResponse:
+        if self._response is None:
+            raise RuntimeError("use `async with` before reading the response")
+        return self._response
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        if self._headers is None:
+            self._headers = joined(self.response.headers.items())
+        return self._headers
+
+    def chunks(self) -> Chunks:
+        """The body, unpacked, as it comes; see `AsyncResponse.chunks`."""
+        return Chunks(self, self.response.content, body_of(self.url, self.headers, self._limits))
+
+    # ---- the context manager
+
+    async def __aenter__(self) -> Exchange:
+        self._session.running.add(self)
+        try:
+            await self._send()
+            if self._stopped is not None:
+                raise self._stopped
+            self._check()
+        except BaseException:
+            self._finish()
+            raise
+        if not self.response.content.is_eof():
+            self._watch()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish()
+
+    async def _send(self) -> None:
+        """Send the request and wait for the headers."""
+        split(self.url)
+        request = self._request
+        token = self._session.current.set(self)
+        try:
+            async with asyncio.timeout_at(min(self.loop.time() + self._times.connect, self._end)) as self._guard:
+                self._response = await self._session.client.request(
+                    request.method,
+                    URL(self.url, encoded=True),
+                    headers=headers_to_send(request),
+                    data=io.BytesIO(request.body) if len(request.body) >= _IN_PIECES else request.body or None,
+                    allow_redirects=False,
+                    ssl=True if self._tls is None else self._tls,
+                )
+        except LollmsError:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self.failed(error) from error
+        finally:
+            self._session.current.reset(token)
+        self._phase = "body"
+
+    def _check(self) -> None:
+        status = self.response.status
+        if status < 200:
+            raise failures.malformed(self.url, f"it begins with status {status}")
+        if 300 <= status < 400:
+            raise failures.redirected(self.url, status, self.headers.get("location", ""))
+
+    def _watch(self) -> None:
+        """The body is still to come: watch the clock and the connection."""
+        self._timer = self.loop.call_at(min(self.loop.time() + self._times.idle, self._end), self._look)
+        connection = self.response.connection
+        protocol = None if connection is None else connection.protocol
+        self._closed = None if protocol is None else protocol.closed
+        if self._closed is None:
+            self.lost()
+        else:
+            self._session.watch(self._closed, self)
+
+    def _finish(self) -> None:
+        """Give the connection back if the answer is complete, else abort it."""
+        self._session.running.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._closed is not None:
+            self._session.watch(self._closed, None)
+        response = self._response
+        if response is not None and response.connection is None:
+            return  # the answer was complete, and aiohttp has taken the connection back
+        if response is not None:
+            response.close()
+        self._abort()
+
+    def _abort(self) -> None:
+        if self._socket is not None:
+            self._socket.abort()
+
+    # ---- time
+
+    def connected(self, transport: asyncio.Transport | None, *, kept: bool) -> None:
+        """There is a connection, perhaps a `kept` one: what counts now is the time until the headers have come."""
+        self._socket = transport
+        self._kept = kept
+        if self._phase == "connect" and self._guard is not None and not self._guard.expired():
+            self._phase = "headers"
+            self._guard.reschedule(min(self.loop.time() + self._times.first_byte, self._end))
+
+    def _look(self) -> None:
+        """The timer has fired: has the reader waited too long?"""
+        now = self.loop.time()
+        due = min(self.waits_since, now) + self._times.idle
+        if now >= self._end or due <= now:
+            self.stop(self._expired(now))
+        else:
+            self._timer = self.loop.call_at(min(due, self._end), self._look)
+
+    def hurry(self, seconds: float) -> None:
+        """See `Response.hurry`."""
+        if not self.hurried and self._timer is not None:
+            self.hurried = True
+            self._timer.cancel()
+            self._timer = self.loop.call_later(seconds, self._hurried_enough)
+
+    def _hurried_enough(self) -> None:
+        self.stop(failures.idle_timeout(self.url, self._times.idle))
+
+    def _expired(self, now: float) -> LollmsError:
+        times = self._times
+        if times.total is not None and now >= self._end:
+            return failures.total_timeout(self.url, times.total)
+        if self._phase == "connect":
+            return failures.connect_timeout(self.url, times.connect)
+        if self._phase == "headers":
+            return failures.first_byte_timeout(self.url, times.first_byte)
+        return failures.idle_timeout(self.url, times.idle)
+
+    # ---- errors
+
+    def stop(self, error: LollmsError) -> None:
+        """End the exchange from outside: whoever waits for it gets this error."""
+        self._stopped = error
+        if self._phase == "body":
+            self.response.content.set_exception(error)
+        elif self._guard is not None and not self._guard.expired():
+            self._guard.reschedule(self.loop.time())
+        self._abort()
+
+    def gone(self) -> bool:
+        """Whether the connection is closed."""
+        return self._socket is None or self._socket.is_closing()
+
+    def lost(self) -> None:
+        """The connection is gone; a body that is neither complete nor failed by now was not understood."""
+        content = self.response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(failures.malformed(self.url))
+
+    def failed(self, error: Exception) -> LollmsError:
+        """What an error of the HTTP library means for this exchange."""
+        if self._stopped is not None:
+            return self._stopped
+        if isinstance(error, TimeoutError) and self._guard is not None and self._guard.expired():
+            return self._expired(self.loop.time())
+        if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
+            return failures.bad_address(self.url)
+        if isinstance(error, (aiohttp.ClientConnectorDNSError, UnicodeError)):
+            return failures.unknown_name(self.url)
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return failures.untrusted(self.url, error.certificate_error)
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            return failures.untrusted(self.url, error)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            if isinstance(error.os_error, ConnectionRefusedError):
+                return failures.refused(self.url)
+            return failures.unreachable(self.url, error.os_error)
+        # aiohttp's way to say that a connection was lost, but neither ended nor failed, is a RuntimeError.
+        if isinstance(error, (aiohttp.ClientResponseError, RuntimeError)):
+            return failures.malformed(self.url)
+        if self._phase == "body":
+            return failures.truncated(self.url)
+        partly = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+        return failures.went_stale(self.url) if self._kept and not partly else failures.closed_early(self.url)
+
+
+class Chunks:
+    """The body as an async iterator; a class, because an abandoned async generator leaves a task behind."""
+
+    __slots__ = ("_body", "_content", "_exchange", "_failure", "_pieces", "_read", "_time")
+
+    def __init__(self, exchange: Exchange, content: aiohttp.StreamReader, body: Body) -> None:
+        self._exchange = exchange
+        self._content = content
+        self._body = body
+        self._pieces: Iterator[bytes] | None = None
+        self._failure: LollmsError | None = None
+        self._read = content.readany
+        self._time = exchange.loop.time
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        exchange = self._exchange
+        while True:
+            if self._pieces is not None:
+                await asyncio.sleep(0)  # unpacking takes time that others need too
+                for piece in self._pieces:
+                    return piece
+                self._pieces = None
+            if self._failure is not None:
+                self._end()
+                raise StopAsyncIteration
+            exchange.waits_since = self._time()
+            try:
+                data = await self._read()
+            except (LollmsError, aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError) as error:
+                data = self._keep(error)
+            except RuntimeError as error:
+                if not exchange.gone():
+                    raise
+                data = self._keep(error)
+            finally:
+                exchange.waits_since = math.inf
+            if not data:
+                self._end()
+                raise StopAsyncIteration
+            if not self._body.packed:
+                self._body.count(data)
+                return data
+            self._pieces = self._body.unpack(data)
+
+    def _keep(self, error: Exception) -> bytes:
+        """Note the error, and return what had come before it: aiohttp puts the error in front of it."""
+        if isinstance(error, LollmsError):
+            self._failure = error
+        else:
+            self._failure = self._exchange.failed(error)
+            self._failure.__cause__ = error
+        self._content.set_exception(cast(Exception, None))
+        data = self._content.read_nowait()
+        self._content.set_exception(self._failure)
+        return data
+
+    def _end(self) -> None:
+        """The body is over: in order, or with an error."""
+        if self._exchange.hurried:
+            return
+        if self._failure is not None:
+            raise self._failure
+        self._body.end()

@@ -1,0 +1,252 @@
+"""From a call to batches of events over the network: a codec, a target and a transport put together.
+
+`Upstream` is the sync port of the drivers, `AsyncUpstream` the async one. Both do the same steps: the codec's exchange
+of preparing requests, the request itself, its errors, its reader, and another try where the policy allows one. Whether
+and when to try again is decided in one place (`_Tries`); nothing is tried again once an event was delivered.
+
+An answer that is complete (`reader.finished`) is still read to the end of its body, so that the connection can serve
+the next request, but not waited for: some servers keep the line open behind their last event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+
+from lollms_core.errors import LollmsError, TransportError, UpstreamTimeout
+from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Reader, Sleep, Target
+from lollms_core.protocols.retry import RetryPolicy
+from lollms_core.types import Batch, GenerationCall
+from lollms_runtime.cancel import Cancel
+from lollms_runtime.transport.base import AsyncResponse, AsyncTransport, Response, Transport
+from lollms_runtime.transport.limits import ERROR_BODY_BYTES
+
+__all__ = ["AsyncUpstream", "Upstream"]
+
+_TAIL = 0.1  # seconds in which the body must end after the answer is complete
+
+
+class _Tries:
+    """The tries of one call: when to make the next one, and what an error says about where it came from."""
+
+    def __init__(self, policy: RetryPolicy, provider: str) -> None:
+        self._policy = policy
+        self._provider = provider
+        self._start = time.monotonic()
+        self._made = 0
+        self.delivered = False
+
+    def pause(self, error: LollmsError) -> float:
+        """Seconds to wait before the next try; raises the error if there is none."""
+        self._made += 1
+        error.provider = error.provider or self._provider
+        elapsed = time.monotonic() - self._start
+        delay = self._policy.delay(error, self._made, elapsed, self.delivered, random.random())  # noqa: S311
+        if delay is None:
+            raise error
+        return delay
+
+
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300
+
+
+class Upstream:
+    """One backend for threads: `open` is a port of the sync driver."""
+
+    def __init__(self, codec: Codec, target: Target, transport: Transport, *, retry: RetryPolicy | None = None) -> None:
+        self._codec = codec
+        self._target = target
+        self._transport = transport
+        self._retry = retry or RetryPolicy()
+
+    @contextlib.contextmanager
+    def open(self, call: GenerationCall, cancel: Cancel) -> Iterator[Iterator[Batch]]:
+        """The batches of the answer. Raises, while they are read, what the transport and the codec raise."""
+        batches = self._batches(call, cancel)
+        try:
+            yield batches
+        finally:
+            batches.close()
+
+    def fetch(self, request: HttpRequest, cancel: Cancel | None = None) -> HttpResponse:
+        """A whole small reply. Raises the codec's error for a status that is not 2xx; tries again as `open` does."""
+        stop = cancel or Cancel()
+        tries = _Tries(self._retry, self._target.provider)
+        while True:
+            try:
+                response = self._whole(request, stop)
+                if not _is_good(response.status):
+                    raise self._codec.error(response, self._target)
+                return response
+            except LollmsError as error:
+                delay = tries.pause(error)
+            _sleep(delay, stop)
+
+    def _batches(self, call: GenerationCall, cancel: Cancel) -> Generator[Batch, None, None]:
+        tries = _Tries(self._retry, self._target.provider)
+        while True:
+            try:
+                yield from self._attempt(call, cancel, tries)
+                return
+            except LollmsError as error:
+                delay = tries.pause(error)
+            _sleep(delay, cancel)
+
+    def _attempt(self, call: GenerationCall, cancel: Cancel, tries: _Tries) -> Generator[Batch, None, None]:
+        request = self._prepared(call, cancel)
+        with self._transport.open(request, cancel) as response:
+            if not _is_good(response.status):
+                raise self._codec.error(_read(response), self._target)
+            reader = self._codec.reader(call, response.headers.get("content-type", ""), self._target)
+            for batch in _events(reader, response):
+                tries.delivered = True
+                yield batch
+
+    def _prepared(self, call: GenerationCall, cancel: Cancel) -> HttpRequest:
+        exchange = self._codec.prepare(call, self._target)
+        try:
+            step = next(exchange)
+            while True:
+                if isinstance(step, Sleep):
+                    _sleep(step.seconds, cancel)
+                    step = next(exchange)
+                else:
+                    step = exchange.send(self._whole(step, cancel))
+        except StopIteration as end:
+            request: HttpRequest = end.value
+            return request
+        finally:
+            exchange.close()
+
+    def _whole(self, request: HttpRequest, cancel: Cancel) -> HttpResponse:
+        with self._transport.open(request, cancel) as response:
+            return _read(response)
+
+
+def _events(reader: Reader, response: Response) -> Generator[Batch, None, None]:
+    for data in response.chunks():
+        batch = reader.feed(data)
+        if batch:
+            yield batch
+        if reader.error is not None:
+            raise reader.error
+        if reader.finished:
+            response.hurry(_TAIL)
+    if batch := reader.close():
+        yield batch
+
+
+def _read(response: Response) -> HttpResponse:
+    """The whole body; of an error reply its beginning."""
+    if _is_good(response.status):
+        return HttpResponse(response.status, response.headers, b"".join(response.chunks()))
+    body = b""
+    with contextlib.suppress(TransportError, UpstreamTimeout):  # what counts is the status, however its body ends
+        for data in response.chunks():
+            body += data
+            if len(body) >= ERROR_BODY_BYTES:
+                break
+    return HttpResponse(response.status, response.headers, body[:ERROR_BODY_BYTES])
+
+
+def _sleep(seconds: float, cancel: Cancel) -> None:
+    woken = threading.Event()
+    with cancel.undoing(woken.set):
+        woken.wait(seconds)
+
+
+class AsyncUpstream:
+    """One backend for coroutines: `open` is a port of the async driver."""
+
+    def __init__(
+        self, codec: Codec, target: Target, transport: AsyncTransport, *, retry: RetryPolicy | None = None
+    ) -> None:
+        self._codec = codec
+        self._target = target
+        self._transport = transport
+        self._retry = retry or RetryPolicy()
+
+    @contextlib.asynccontextmanager
+    async def open(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
+        """See `Upstream.open`."""
+        batches = self._batches(call)
+        try:
+            yield batches
+        finally:
+            await batches.aclose()
+
+    async def fetch(self, request: HttpRequest) -> HttpResponse:
+        """See `Upstream.fetch`."""
+        tries = _Tries(self._retry, self._target.provider)
+        while True:
+            try:
+                response = await self._whole(request)
+                if not _is_good(response.status):
+                    raise self._codec.error(response, self._target)
+                return response
+            except LollmsError as error:
+                delay = tries.pause(error)
+            await asyncio.sleep(delay)
+
+    async def _batches(self, call: GenerationCall) -> AsyncGenerator[Batch, None]:
+        tries = _Tries(self._retry, self._target.provider)
+        while True:
+            try:
+                request = await self._prepared(call)
+                async with self._transport.open(request) as response:
+                    if not _is_good(response.status):
+                        raise self._codec.error(await _aread(response), self._target)
+                    reader = self._codec.reader(call, response.headers.get("content-type", ""), self._target)
+                    async for data in response.chunks():
+                        if batch := reader.feed(data):
+                            tries.delivered = True
+                            yield batch
+                        if reader.error is not None:
+                            raise reader.error
+                        if reader.finished:
+                            response.hurry(_TAIL)
+                    if batch := reader.close():
+                        tries.delivered = True
+                        yield batch
+                return
+            except LollmsError as error:
+                delay = tries.pause(error)
+            await asyncio.sleep(delay)
+
+    async def _prepared(self, call: GenerationCall) -> HttpRequest:
+        exchange = self._codec.prepare(call, self._target)
+        try:
+            step = next(exchange)
+            while True:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                    step = next(exchange)
+                else:
+                    step = exchange.send(await self._whole(step))
+        except StopIteration as end:
+            request: HttpRequest = end.value
+            return request
+        finally:
+            exchange.close()
+
+    async def _whole(self, request: HttpRequest) -> HttpResponse:
+        async with self._transport.open(request) as response:
+            return await _aread(response)
+
+
+async def _aread(response: AsyncResponse) -> HttpResponse:
+    """See `_read`."""
+    if _is_good(response.status):
+        return HttpResponse(response.status, response.headers, b"".join([data async for data in response.chunks()]))
+    body = b""
+    with contextlib.suppress(TransportError, UpstreamTimeout):
+        async for data in response.chunks():
+            body += data
+            if len(body) >= ERROR_BODY_BYTES:
+                break
+    return HttpResponse(response.status, response.headers, body[:ERROR_BODY_BYTES])

@@ -1,0 +1,283 @@
+"""The bodies of the API: documented models, every field of them bounded.
+
+A request may hold fields that are not known here; they are ignored, so that a newer client can talk to an older
+server. A known field of the wrong type is refused with 422. Nothing is converted: `"true"` is not a boolean.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lollms_server.core.parameters import MAX_PARAMETERS
+
+__all__ = [
+    "BindingInstanceInfo",
+    "BindingTypeInfo",
+    "ErrorResponse",
+    "FieldProblem",
+    "FunctionSpec",
+    "GenerateRequest",
+    "GenerateResponse",
+    "GetDefaultBindingsResponse",
+    "HealthResponse",
+    "InputData",
+    "ListActiveBindingsResponse",
+    "ListAvailableModelsResponse",
+    "ListBindingsResponse",
+    "ModelDetails",
+    "OutputData",
+    "RunningRequest",
+    "StreamChunk",
+    "ToolSpec",
+]
+
+MAX_DATA = 32 * 2**20
+"""Characters of one item, whatever `limits.max_item_bytes` says."""
+
+Name = Annotated[str, Field(min_length=1, max_length=512)]
+Text = Annotated[str, Field(max_length=MAX_DATA)]
+Key = Annotated[str, Field(max_length=256)]
+Metadata = Annotated[dict[Key, Any], Field(max_length=64)]
+
+GenerationType = Literal["ttt", "tti", "ttv", "ttm", "tts", "stt", "i2i", "audio2audio"]
+
+
+class Request(BaseModel):
+    """Base of what callers send."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class Answer(BaseModel):
+    """Base of what the server sends."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class InputData(Request):
+    """One piece of input."""
+
+    type: Literal["text", "image", "audio", "video", "document"]
+    role: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="How the item is used: user_prompt, system_context, input_image ...; earlier turns are text "
+            "items of role user_message, assistant_message or tool_result, in order (an extension).",
+        ),
+    ]
+    data: Annotated[str, Field(max_length=MAX_DATA, description="Text, or base64 of binary data.")]
+    mime_type: Annotated[str, Field(max_length=127)] | None = None
+    metadata: Metadata | None = Field(
+        default=None,
+        description="Extra information; tool_calls of an assistant_message and tool_call_id of a tool_result.",
+    )
+
+
+class FunctionSpec(Request):
+    """A function that the model may ask for."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    description: Annotated[str, Field(max_length=16_384)] = ""
+    parameters: Annotated[dict[Key, Any], Field(max_length=256)] = Field(
+        default_factory=dict, description="A JSON Schema of type object."
+    )
+
+
+class ToolSpec(Request):
+    """A tool, in the form of the chat-completions API."""
+
+    type: Literal["function"] = "function"
+    function: FunctionSpec
+
+
+class GenerateRequest(Request):
+    """The body of POST /generate."""
+
+    input_data: Annotated[list[InputData], Field(min_length=1, max_length=1000)]
+    text_prompt: Text | None = Field(
+        default=None, deprecated=True, description="The user's prompt in one text; use input_data instead."
+    )
+    personality: Name | None = None
+    binding_name: Name | None = Field(default=None, description="An instance; else the default of generation_type.")
+    model_name: Name | None = Field(default=None, description="A model of the instance; else its default.")
+    generation_type: GenerationType = "ttt"
+    stream: bool = False
+    parameters: Annotated[dict[Key, Any], Field(max_length=MAX_PARAMETERS)] = Field(
+        default_factory=dict, description="max_tokens, temperature, top_p, top_k, seed, stop ..."
+    )
+    functions: Annotated[list[Name], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolSpec], Field(max_length=128)] | None = Field(
+        default=None, description="Tools that the model may ask for (an extension)."
+    )
+    response_schema: Annotated[dict[Key, Any], Field(max_length=256)] | None = Field(
+        default=None, description="A JSON Schema that the answer must obey (an extension)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prompt_alone(cls, value: Any) -> Any:
+        """The older form: `text_prompt` stands in front of the input, or in its place."""
+        if not isinstance(value, dict) or not isinstance(prompt := value.get("text_prompt"), str):
+            return value
+        items = value.get("input_data")
+        if items is not None and not isinstance(items, list):
+            return value
+        first = {"type": "text", "role": "user_prompt", "data": prompt}
+        return {**value, "text_prompt": None, "input_data": [first, *(items or [])]}
+
+
+class OutputData(Answer):
+    """One piece of output."""
+
+    type: Literal["text", "image", "audio", "video", "json", "error", "info"]
+    data: Any = None
+    mime_type: str | None = None
+    thoughts: str | None = None
+    metadata: dict[str, Any] | None = Field(
+        default_factory=dict,
+        description="model_used, finish_reason, usage {prompt_tokens, completion_tokens, total_tokens}, "
+        "receipt [{name, action, reason}]",
+    )
+
+
+class GenerateResponse(Answer):
+    """The answer of POST /generate when it is not streamed."""
+
+    personality: str | None = None
+    request_id: str
+    output: list[OutputData]
+    execution_time: float = Field(description="Seconds.")
+
+
+class StreamChunk(Answer):
+    """One event of a streamed answer; the last one is `final`, with the whole output as its content."""
+
+    type: Literal["chunk", "final", "error", "info", "function_call"]
+    content: Any = None
+    thoughts: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class FieldProblem(Answer):
+    """What is wrong with one field of a request."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class ErrorResponse(Answer):
+    """The body of every error: a sentence, a stable code for programs, and the id of the request."""
+
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] | None = Field(default=None, description="With status 422: the fields at fault.")
+
+
+class HealthResponse(Answer):
+    """How the server is."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+    api_key_required: bool
+    models: Literal["loading", "ready", "failed"]
+
+
+class BindingTypeInfo(Answer):
+    """A binding type as its card describes it."""
+
+    type_name: str
+    display_name: str
+    version: str
+    author: str
+    description: str
+    requirements: list[str]
+    supports_streaming: bool
+    documentation_url: str | None
+    supported_output_modalities: list[str]
+    supported_input_modalities: list[str]
+
+
+class BindingInstanceInfo(Answer):
+    """The settings of an instance that its card declares and does not mark as secret."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    binding_instance_name: str
+
+
+class ListBindingsResponse(Answer):
+    """All types and all configured instances."""
+
+    binding_types: dict[str, BindingTypeInfo]
+    binding_instances: dict[str, BindingInstanceInfo]
+
+
+class ListActiveBindingsResponse(Answer):
+    """The instances that are loaded."""
+
+    bindings: dict[str, BindingInstanceInfo]
+
+
+class ModelDetails(Answer):
+    """A model of an instance; null where its backend does not say."""
+
+    name: str
+    size: int | None = None
+    modified_at: str | None = None
+    quantization_level: str | None = None
+    format: str | None = None
+    family: str | None = None
+    families: list[str] | None = None
+    parameter_size: str | None = None
+    context_size: int | None = None
+    max_output_tokens: int | None = None
+    template: str | None = None
+    license: str | None = None
+    homepage: str | None = None
+    supports_vision: bool = False
+    supports_audio: bool = False
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class ListAvailableModelsResponse(Answer):
+    """The models of an instance."""
+
+    binding_instance_name: str
+    models: list[ModelDetails]
+
+
+class DefaultBindings(Answer):
+    """The instance for each kind of generation, and the limits used where a model states none."""
+
+    ttt_binding: str | None
+    tti_binding: str | None
+    tts_binding: str | None
+    stt_binding: str | None
+    ttv_binding: str | None
+    ttm_binding: str | None
+    default_context_size: int
+    default_max_output_tokens: int
+
+
+class GetDefaultBindingsResponse(Answer):
+    """The defaults section of the configuration."""
+
+    defaults: DefaultBindings
+
+
+class RunningRequest(Answer):
+    """A request that waits or runs."""
+
+    request_id: str
+    instance: str
+    model: str
+    state: Literal["queued", "running"]
+    seconds: float
+    stream: bool
+    position: int | None = None

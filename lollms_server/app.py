@@ -1,0 +1,153 @@
+"""The server as one ASGI application: the guard in front, the documented routes behind it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from lollms_core.errors import InternalError, InvalidRequest, LollmsError, MalformedBody, NotFound, meaning
+from lollms_server.api import generate, health, listings, requests
+from lollms_server.api.routes import request_id
+from lollms_server.core.binding_manager import BindingManager
+from lollms_server.core.bindings import Binding, Surroundings
+from lollms_server.core.config import LoadedConfig
+from lollms_server.core.delivery import Patience
+from lollms_server.core.requests import Registry
+from lollms_server.core.resource_manager import ResourceManager
+from lollms_server.core.responses import FieldError, error_body, error_headers
+from lollms_server.core.scheduler import Scheduler
+from lollms_server.core.services import Services
+from lollms_server.middleware.guard import guard
+
+__all__ = ["ServerApp", "create_app", "program_version"]
+
+_MAX_SHOWN_ERRORS = 20
+
+
+def create_app(
+    loaded: LoadedConfig, *, bindings: Mapping[str, Binding] | None = None, patience: Patience | None = None
+) -> ServerApp:
+    """The application for a configuration; `bindings` are further instances by name, made by the caller."""
+    return ServerApp(_services(loaded, bindings or {}, patience or Patience()))
+
+
+class ServerApp:
+    """The ASGI callable. `services` are its parts, `api` the FastAPI application behind the guard."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.api = _api(services)
+        self._guarded = guard(self.api, config=services.loaded.config, keys=services.loaded.keys)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._guarded(scope, receive, send)
+
+
+def program_version() -> str:
+    """The version that is installed; "0" when the program runs from a copy that is not."""
+    try:
+        return importlib.metadata.version("lollms-suite")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def _services(loaded: LoadedConfig, bindings: Mapping[str, Binding], patience: Patience) -> Services:
+    limits, resources = loaded.config.limits, loaded.config.resource_manager
+    most = limits.max_active_requests
+    scheduler = Scheduler(
+        queue_timeout=resources.queue_timeout,
+        queue_bound=max(1, most // 4),
+        # Of several callers none may take all of the places.
+        key_bound=most if len(loaded.keys) <= 1 else max(1, most // 2),
+    )
+    manager = BindingManager(loaded, scheduler, ResourceManager(resources.model_dump(), scheduler))
+    for name, binding in bindings.items():
+        manager.add(name, binding)
+    return Services(loaded, manager, scheduler, Registry(most), patience, program_version())
+
+
+def _api(services: Services) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        surroundings = Surroundings(services.loaded.folders.models)
+        await services.manager.start(surroundings)
+        try:
+            yield
+        finally:
+            services.registry.close()
+            services.registry.cancel_all("shutdown")
+            await services.manager.stop()
+            await surroundings.close()
+
+    api = FastAPI(
+        title="LoLLMs server",
+        version=services.version,
+        description="Generate anything with any model. All routes but / and /health need the header X-API-Key.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    api.state.services = services
+    for module in (generate, health, listings, requests):
+        # Not `include_router`, which puts a second search for the route in front of each.
+        api.router.routes.extend(module.router.routes)
+    _handle_errors(api)
+    _describe_key(api)
+    return api
+
+
+def _handle_errors(api: FastAPI) -> None:
+    """Every error leaves in the uniform body."""
+
+    @api.exception_handler(LollmsError)
+    async def known(request: Request, error: LollmsError) -> Response:
+        return _reply(request, error)
+
+    @api.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        fields = [FieldError(list(each["loc"]), str(each["msg"])) for each in error.errors()[:_MAX_SHOWN_ERRORS]]
+        return _reply(request, MalformedBody("The request body does not have the documented form."), fields)
+
+    @api.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return _reply(request, NotFound("There is nothing at this path."))
+        reply = _reply(request, InvalidRequest(str(error.detail)))
+        reply.status_code = error.status_code
+        reply.headers.update(error.headers or {})
+        return reply
+
+    @api.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        return _reply(request, InternalError("An unforeseen exception."))  # the guard logs it
+
+
+def _reply(request: Request, error: LollmsError, fields: list[FieldError] | None = None) -> Response:
+    services: Services = request.app.state.services
+    error.message = services.loaded.scrubber.clean(error.message)
+    body = error_body(error, request_id(request), fields or ())
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return Response(body, meaning(error).http_status, headers)
+
+
+def _describe_key(api: FastAPI) -> None:
+    """Say in the OpenAPI that a key is needed, and where it goes."""
+    plain = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = plain()
+        schema.setdefault("components", {})["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        }
+        schema["security"] = [{"key": []}]
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign]

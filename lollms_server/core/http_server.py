@@ -1,0 +1,146 @@
+"""uvicorn, the way this house runs it.
+
+Stopping has an order. The first signal closes the door: nothing new is accepted, and what runs may finish. After a
+time of grace the rest is stopped through the registry, so that every stream still ends with an error and its `final`.
+A second signal ends everything at once. uvicorn would raise the signal again when it is done, which loses the exit
+code; here the caller learns from `forced` how it ended. SIGHUP reads the allowed keys again and ends what runs with
+a key that is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
+from typing import Any, TypeAlias
+
+import uvicorn
+from typing_extensions import override
+
+from lollms_core.errors import LollmsError
+from lollms_server.core.config import read_keys
+from lollms_server.core.delivery import ABORT
+from lollms_server.core.http_protocol import LimitedHttpProtocol, protocol_class
+from lollms_server.core.services import Services
+
+__all__ = ["GRACE", "HttpServer"]
+
+ASGIApplication: TypeAlias = Callable[..., Awaitable[None]]
+
+GRACE = 30.0
+"""Seconds that running requests have when the server stops."""
+
+_AFTER_GRACE = 5
+_log = logging.getLogger(__name__)
+
+
+class HttpServer(uvicorn.Server):
+    """Serves one application. `ready` is called when requests are answered."""
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        services: Services,
+        *,
+        grace: float = GRACE,
+        ready: Callable[[], None] = lambda: None,
+        **settings: Any,
+    ) -> None:
+        limits = services.loaded.config.limits
+        config = uvicorn.Config(
+            app,
+            http=_with_abort(protocol_class(limits.header_timeout, limits.body_timeout)),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=limits.keep_alive_timeout,
+            timeout_graceful_shutdown=int(grace) + _AFTER_GRACE,
+            **settings,
+        )
+        super().__init__(config)
+        self._services = services
+        self._grace = grace
+        self._ready = ready
+        self.received: list[int] = []
+
+    @property
+    def forced(self) -> bool:
+        """Whether a second signal cut the stopping short."""
+        return self.force_exit
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        registry = self._services.registry
+        registry.close()
+        if len(registry):
+            _log.info("stopping; %d running requests have up to %g s", len(registry), self._grace)
+        timer = asyncio.get_running_loop().call_later(self._grace, registry.cancel_all, "shutdown")
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+            if self.force_exit:
+                await self._services.manager.stop()
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers: dict[int, Any] = {signal.SIGINT: self.handle_exit, signal.SIGTERM: self.handle_exit}
+        if hasattr(signal, "SIGHUP"):
+            loop = asyncio.get_running_loop()
+            handlers[signal.SIGHUP] = lambda *_: loop.call_soon_threadsafe(self._reload_keys)
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.received.append(sig)
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+    def _reload_keys(self) -> None:
+        """Allow the keys that the file has now. A file that cannot be used changes nothing."""
+        loaded = self._services.loaded
+        try:
+            gone = loaded.keys.replace(read_keys(loaded.config_dir))
+        except LollmsError as error:
+            _log.error("the keys stay as they are: %s", error.message)
+            return
+        stopped = sum(self._services.registry.cancel_all("revoked", key=key) for key in gone)
+        _log.info("%d keys are allowed; %d were taken away, with %d requests", len(loaded.keys), len(gone), stopped)
+
+
+def _with_abort(base: type[LimitedHttpProtocol]) -> type[LimitedHttpProtocol]:
+    class Protocol(base):  # type: ignore[misc, valid-type]  # the class of the configured limits
+        """The protocol, with the extension that breaks a connection at once."""
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.scope["extensions"] = {ABORT: {"now": self.abort}}
+
+        def abort(self) -> None:
+            self.transport.abort()
+
+    return Protocol

@@ -1,0 +1,259 @@
+"""Running requests: what each one is, and the registry that can list and stop them.
+
+A request is stopped by cancelling its task. Cancelling is abrupt and would lose what the model has said so far, so the
+cancellation is turned back into an error of ours where the model call ends (`RequestContext.stoppable`): the drivers
+then keep the partial reply, as for any other failure, and the sender can still say how the request ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Literal
+
+import msgspec
+
+from lollms_core.errors import (
+    Cancelled,
+    InstanceUnavailable,
+    LollmsError,
+    NotFound,
+    RequestIdInUse,
+    TooManyRequests,
+    TotalTimeout,
+)
+from lollms_runtime.observe import NOTHING, Observer
+
+__all__ = ["CURRENT", "LOG", "Registry", "RequestContext", "Running", "StopReason"]
+
+StopReason = Literal["disconnected", "deleted", "stalled", "shutdown", "revoked", "deadline"]
+
+LOG = logging.getLogger("lollms_server.requests")
+"""One line per model call, and what goes wrong in a request."""
+
+CURRENT: ContextVar[RequestContext | None] = ContextVar("lollms_request", default=None)
+"""The request that the running task works for."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A running request as others see it; `seconds` since it came, `position` those that wait before it."""
+
+    request_id: str
+    instance: str
+    model: str
+    state: Literal["queued", "running"]
+    seconds: float
+    stream: bool
+    position: int | None = None
+
+
+class RequestContext:
+    """One request while it runs. Made and used on the event loop.
+
+    `key` is the id of the caller's key ("" without keys), `deadline` a moment of the loop's clock or None, `started` a
+    moment of the monotonic clock.
+    """
+
+    __slots__ = (
+        "_task",
+        "deadline",
+        "generation_type",
+        "id",
+        "instance",
+        "key",
+        "model",
+        "observer",
+        "position",
+        "started",
+        "stop_reason",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        key: str = "",
+        deadline: float | None = None,
+        observer: Observer = NOTHING,
+        instance: str = "",
+        model: str = "",
+        stream: bool = False,
+        generation_type: str = "ttt",
+    ) -> None:
+        self.id = id
+        self.key = key
+        self.deadline = deadline
+        self.observer = observer
+        self.instance = instance
+        self.model = model
+        self.stream = stream
+        self.generation_type = generation_type
+        self.position: int | None = None
+        self.started = time.monotonic()
+        self.stop_reason: StopReason | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    def cancel(self, reason: StopReason) -> None:
+        """Stop the work. The first reason counts; without a running task it is noted for the moment it starts."""
+        if self.stop_reason is not None:
+            return
+        self.stop_reason = reason
+        if self._task is not None:
+            self._task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """The current task works for this request: `cancel` interrupts it inside the block, and not after it.
+
+        A stop that was asked for leaves the block as the error that says why.
+        """
+        task = self._task = asyncio.current_task()
+        token = CURRENT.set(self)
+        timer = None
+        if self.deadline is not None:
+            timer = asyncio.get_running_loop().call_at(self.deadline, self.cancel, "deadline")
+        try:
+            if self.stop_reason is not None:
+                raise self.stopped()
+            yield
+        except asyncio.CancelledError:
+            if not self._taken_back():
+                raise
+            raise self.stopped() from None
+        finally:
+            CURRENT.reset(token)
+            if timer is not None:
+                timer.cancel()
+            if self.stop_reason is not None and task is not None and task.cancelling():
+                await self._absorb()
+            self._task = None
+
+    @contextlib.asynccontextmanager
+    async def stoppable(self) -> AsyncIterator[None]:
+        """Around one model call: a stop leaves as an error of ours, so that the driver keeps the partial reply."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._taken_back():
+                raise
+            raise self.stopped() from None
+
+    def _taken_back(self) -> bool:
+        """Whether the task's cancellation was our own; it is then no longer pending."""
+        if self.stop_reason is None or self._task is None or self._task.cancelling() == 0:
+            return False
+        return self._task.uncancel() == 0
+
+    async def _absorb(self) -> None:
+        """Take a stop that came when the work was just over: it must not interrupt what follows."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if not self._taken_back():
+                raise
+        else:
+            self._taken_back()
+
+    def stopped(self) -> LollmsError:
+        """The error of a request that was stopped."""
+        error: LollmsError
+        if self.stop_reason == "shutdown":
+            error = InstanceUnavailable("The server is stopping; ask again when it is back.", retry_after=5.0)
+        elif self.stop_reason == "revoked":
+            error = Cancelled("The key of this request is no longer valid.")
+        elif self.stop_reason == "deadline":
+            error = TotalTimeout("The request took longer than it may.")
+        elif self.stop_reason == "stalled":
+            error = Cancelled("The caller did not read the answer.")
+        else:
+            error = Cancelled("The request was stopped before its end.")
+        error.request_id = self.id
+        return error
+
+    def running(self) -> Running:
+        """This request as others see it."""
+        return Running(
+            request_id=self.id,
+            instance=self.instance,
+            model=self.model,
+            state="running" if self.position is None else "queued",
+            seconds=round(time.monotonic() - self.started, 3),
+            stream=self.stream,
+            position=self.position,
+        )
+
+
+class Registry:
+    """All running requests by id; at most `bound` at once."""
+
+    def __init__(self, bound: int = 2048) -> None:
+        self._bound = bound
+        self._running: dict[str, RequestContext] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    @contextlib.contextmanager
+    def registered(self, context: RequestContext) -> Iterator[RequestContext]:
+        """The request is listed inside the block.
+
+        Raises `RequestIdInUse`, `TooManyRequests` when the server is full, `InstanceUnavailable` when it is stopping.
+        """
+        self.register(context)
+        try:
+            yield context
+        finally:
+            self.release(context)
+
+    def register(self, context: RequestContext) -> None:
+        """List a request; see `registered` for what it raises."""
+        if self._closed:
+            context.stop_reason = "shutdown"
+            raise context.stopped()
+        if context.id in self._running:
+            raise RequestIdInUse(f"A request with the id {context.id} is running already; use another id.")
+        if len(self._running) >= self._bound:
+            raise TooManyRequests(f"The server is busy with {self._bound} requests; try again soon.", retry_after=1.0)
+        self._running[context.id] = context
+        self._empty.clear()
+
+    def release(self, context: RequestContext) -> None:
+        """Forget a request; a second time does nothing."""
+        if self._running.get(context.id) is context:
+            del self._running[context.id]
+        if not self._running:
+            self._empty.set()
+
+    def snapshot(self) -> tuple[Running, ...]:
+        """What runs now, oldest first."""
+        return tuple(context.running() for context in self._running.values())
+
+    def cancel(self, request_id: str) -> None:
+        """Stop a request by its id. Raises `NotFound`."""
+        context = self._running.get(request_id)
+        if context is None:
+            raise NotFound("No request with this id is running.")
+        context.cancel("deleted")
+
+    def cancel_all(self, reason: StopReason, *, key: str | None = None) -> int:
+        """Stop every request, or every request of one key; returns how many."""
+        chosen = [c for c in self._running.values() if key is None or c.key == key]
+        for context in chosen:
+            context.cancel(reason)
+        return len(chosen)
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._closed = True
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing runs."""
+        await self._empty.wait()

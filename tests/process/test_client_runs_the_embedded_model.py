@@ -1,0 +1,196 @@
+"""`pythonllamacpp` answers from a process of its own that starts with the first call and never outlives its use."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lollms_client import MSG_TYPE, LollmsClient
+from lollms_core.errors import ModelNotFound
+
+pytestmark = pytest.mark.group("engine")
+
+QUESTION = "What is the capital of France?"
+ROOT = Path(__file__).parents[2]
+
+
+def children() -> set[int]:
+    return {each.pid for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE}
+
+
+def wait_until(condition: Any, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    wake = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        wake.wait(0.01)
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    with LollmsClient(binding_name="pythonllamacpp", model_name="lollms-nano") as made:
+        made.generate_text("Hello!", n_predict=1)  # it runs before the first test, so that its threads belong to none
+        yield made
+
+
+def test_it_answers_streams_and_stops(client: LollmsClient) -> None:
+    whole = client.generate_text(QUESTION, temperature=0)
+    assert isinstance(whole, str)
+    assert "Paris" in whole
+    chunks: list[str] = []
+    streamed = client.generate_text(QUESTION, temperature=0, streaming_callback=lambda c, t: chunks.append(c))
+    assert streamed == whole == "".join(chunks)
+    assert len(chunks) > 3
+    reply = client.complete(QUESTION, temperature=0)
+    assert (reply.text, reply.finish_reason) == (whole, "stop")
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens
+    few = client.complete(QUESTION, temperature=0, n_predict=2)
+    assert few.finish_reason == "length"
+
+    seen: list[str] = []
+
+    def callback(chunk: str, msg_type: MSG_TYPE) -> bool:
+        seen.append(chunk)
+        return len(seen) < 2
+
+    assert client.generate_text(QUESTION, temperature=0, streaming_callback=callback) == "".join(seen)
+    assert client.generate_text(QUESTION, temperature=0) == whole
+
+
+def test_its_tokenizer_and_its_model(client: LollmsClient) -> None:
+    tokens = client.tokenize("Hello there, world!")
+    assert client.count_tokens("Hello there, world!") == len(tokens) > 1
+    assert client.detokenize(tokens).strip() == "Hello there, world!"
+    assert client.list_models()[0]["model_name"] == "lollms-nano"
+    assert client.get_ctx_size() == client.get_model_info()["context_size"] > 0
+
+
+def test_a_callback_may_call_again(client: LollmsClient) -> None:
+    inner: list[Any] = []
+
+    def callback(chunk: str, msg_type: MSG_TYPE) -> None:
+        if not inner:
+            inner.append(client.generate_text("Hello!", n_predict=3))
+
+    assert isinstance(client.generate_text(QUESTION, streaming_callback=callback), str)
+    assert isinstance(inner[0], str)
+
+
+def test_a_thread_that_used_it_first_may_end() -> None:
+    with LollmsClient(binding_name="pythonllamacpp") as client:
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(client.generate_text(QUESTION, temperature=0)))
+        thread.start()
+        thread.join(30)
+        engine = client.llm.engine()  # type: ignore[union-attr]
+        before = children()
+        assert client.generate_text(QUESTION, temperature=0) == answers[0]
+        assert client.llm.engine() is engine  # type: ignore[union-attr]
+        assert children() == before
+
+
+def test_nothing_starts_before_it_is_used_and_nothing_stays() -> None:
+    before = children()
+    client = LollmsClient(binding_name="pythonllamacpp")
+    assert children() == before
+    client.generate_text("Hello!", n_predict=1)
+    assert children() > before
+    client.close()
+    wait_until(lambda: children() == before)
+    client.generate_text("Hello!", n_predict=1)  # it may be used again
+    assert children() > before
+    del client
+    gc.collect()
+    wait_until(lambda: children() == before)
+
+
+def test_switching_the_model_ends_the_one_before(tmp_path: Path) -> None:
+    from lollms_runtime.models import find_model
+
+    copy = tmp_path / "copy.gguf"
+    copy.symlink_to(find_model("lollms-nano"))
+    before = children()
+    real = tmp_path / "real.gguf"
+    real.write_bytes(copy.read_bytes())
+    with LollmsClient(binding_name="pythonllamacpp", models_path=tmp_path) as client:
+        client.generate_text("Hello!", n_predict=1)
+        first = children() - before
+        assert client.switch_model("real")
+        wait_until(lambda: not first & children())
+        client.generate_text("Hello!", n_predict=1)
+        assert not client.switch_model("absent")
+        assert client.get_model_name() == "real"
+        assert {each["model_name"] for each in client.list_models()} == {"lollms-nano", "copy.gguf", "real.gguf"}
+
+
+@pytest.mark.parametrize("arguments", [{"model_name": "/nowhere/model.gguf"}, {"model_name": "absent"}])
+def test_a_model_that_is_not_there_is_said_by_the_constructor(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ModelNotFound, match="lollms-nano"):
+        LollmsClient(binding_name="pythonllamacpp", **arguments)
+
+
+def test_the_documented_configuration() -> None:
+    from lollms_runtime.models import find_model
+
+    config = {"n_gpu_layers": -1, "n_ctx": 512, "seed": -1, "chat_format": "chatml"}
+    path = str(find_model("lollms-nano"))
+    with LollmsClient(binding_name="pythonllamacpp", model_name=path, llm_binding_config=config) as client:
+        assert isinstance(client.generate_text("Hello!", n_predict=4), str)
+        assert client.get_ctx_size() == 512
+    with pytest.raises(ValueError, match="n_ctx"):
+        LollmsClient("pythonllamacpp", llm_binding_config={"n_ctx": "many"})
+
+
+SCRIPT = """
+import os, sys
+from lollms_client import LollmsClient
+client = LollmsClient(binding_name="pythonllamacpp")
+client.generate_text("Hello!", n_predict=1)
+import psutil
+print(*[each.pid for each in psutil.Process().children(recursive=True)], flush=True)
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("", 0),
+        ("sys.exit(3)", 3),
+        ("os._exit(4)", 4),
+        ("raise KeyboardInterrupt", 130),
+        ("import threading; threading.Event().wait()", -signal.SIGKILL),
+        ("child = os.fork() or sys.exit(0); os.waitpid(child, 0); print(client.generate_text('Hi', n_predict=1))", 0),
+    ],
+)
+def test_no_engine_outlives_the_program(end: str, code: int, tmp_path: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SCRIPT).format(end)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+    )
+    assert program.stdout is not None
+    engines = [int(pid) for pid in program.stdout.readline().split()]
+    assert engines
+    if code == -signal.SIGKILL:
+        program.kill()
+    out, err = program.communicate(timeout=30)
+    assert program.returncode == (code if code != 130 else -signal.SIGINT), err
+    if "fork" in end:
+        assert out.strip(), "the parent's engine was ended by the child"
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in engines))

@@ -1,0 +1,129 @@
+"""The examples of README.md, DOC_USE.md and DOC_DEV.md run as they stand; only the port of the server is edited."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.spec.live import Live, environment, live_server
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.group("engine")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("server")
+    personal(folder)
+    with live_server(folder) as live:
+        yield live
+
+
+def personal(folder: Path) -> None:
+    """Put the server's part of DOC_DEV.md where it says."""
+    for language, comment in (("python", r"# (personal_bindings/\S+)\n"), ("yaml", r"# (\S+\.yaml)\n")):
+        for code in blocks("DOC_DEV.md", language):
+            if found := re.match(comment, code):
+                target = folder / found[1]
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                target.write_text(code)
+                target.chmod(0o600)
+
+
+def python(code: str, folder: Path, env: dict[str, str]) -> str:
+    strict = {**env, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=strict, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def shell(code: str, folder: Path, env: dict[str, str]) -> str:
+    """Run lines of a shell; `lollms` is this checkout's."""
+    path = folder / "bin"
+    path.mkdir(exist_ok=True)
+    (path / "lollms").write_text(f'#!/bin/sh\nexec {sys.executable} -m lollms_cli "$@"\n')
+    (path / "lollms").chmod(0o755)
+    own = {**env, "PATH": f"{path}:{env['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-euc", code], cwd=folder, env=own, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
+def test_each_python_example_of_the_readme_runs(number: int, server: Live, tmp_path: Path) -> None:
+    code = blocks("README.md", "python")[number]
+    shown = python(code.replace("http://localhost:9601", server.url), tmp_path, server.environment)
+    if "capital of France" in code and "scripted" not in code:
+        assert "Paris" in shown
+    if "12 plus 30" in code:
+        assert "42" in shown
+    if "def show" in code:
+        assert "TextDelta" in shown
+        assert "cold" in shown.splitlines()[-1]
+
+
+@pytest.mark.group("curl")
+def test_the_curl_examples_of_the_readme_run(server: Live, tmp_path: Path) -> None:
+    (code,) = (block for block in blocks("README.md", "sh") if "curl" in block)
+    env = {**server.environment, "LOLLMS_API_KEY": server.key}
+    shown = shell(code.replace("http://localhost:9601", server.url), tmp_path, env)
+    assert '"status":"ok"' in shown
+    assert "Paris" in shown
+
+
+def test_the_command_lines_of_the_readme_run(server: Live, tmp_path: Path) -> None:
+    (code,) = (block for block in blocks("README.md", "sh") if "lollms doctor" in block)
+    port = server.url.rpartition(":")[2]
+    shown = shell(code, tmp_path, {**server.environment, "LOLLMS_PORT": port})
+    assert "Paris" in shown
+    assert "Nothing is wrong." in shown
+
+
+@pytest.mark.parametrize("number", range(len(blocks("DOC_USE.md", "python"))))
+def test_each_python_example_of_the_guide_runs(number: int, tmp_path: Path) -> None:
+    shown = python(blocks("DOC_USE.md", "python")[number], tmp_path, environment(tmp_path))
+    assert "Reply" not in shown
+
+
+def test_the_binding_of_the_developers_guide_works_in_the_library(tmp_path: Path) -> None:
+    binding, use = blocks("DOC_DEV.md", "python")[:2]
+    folder = tmp_path / "my_bindings" / "shout"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(binding)
+    assert python(use, tmp_path, environment(tmp_path)) == "HELLO!!\nGOOD MORNING!!\n"
+
+
+STREAMING = "    async def generate_stream"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_binding_of_the_developers_guide_works_in_the_server(streaming: bool, tmp_path: Path) -> None:
+    personal(tmp_path)
+    if streaming:
+        (method,) = (block for block in blocks("DOC_DEV.md", "python") if block.startswith("async def generate_stream"))
+        file = tmp_path / "personal_bindings" / "shout_binding" / "__init__.py"
+        file.write_text(file.read_text() + "\n" + re.sub(r"^(?=.)", "    ", method, flags=re.M))
+    with live_server(tmp_path, instances={"my_shout": "shout_binding"}) as live:
+        code = (
+            "from lollms_client import LollmsClient\n"
+            f"client = LollmsClient('lollms', {live.url!r}, llm_binding_config={{'instance': 'my_shout'}})\n"
+            "print(client.complete('hello').text.strip())\n"
+            "print(client.generate_text('you there', streaming_callback=lambda chunk, kind: None).strip())\n"
+            "client.close()\n"
+        )
+        shown = python(code, tmp_path, live.environment)
+    assert shown.splitlines() == (["HELLO!!!", "YOU THERE"] if streaming else ["HELLO!!!", "YOU THERE!!!"])

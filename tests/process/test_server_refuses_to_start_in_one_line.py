@@ -1,0 +1,77 @@
+"""What keeps the server from starting is said in words, with an exit code, and without a traceback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import write_config
+from tests.support.server_process import server_process
+
+
+def refusal(folder: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int = 0) -> tuple[int, str]:
+    with server_process(folder, *arguments, env=env, port=port) as server:
+        code = server.wait_end()
+    said = "\n".join(server.err)
+    assert "Traceback" not in said
+    assert not server.out
+    return code, said
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, said = refusal(tmp_path, port=port)
+    assert code == 1
+    assert said.splitlines() == [said] and str(port) in said and "--port" in said
+
+
+def test_an_address_that_this_machine_does_not_have(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    code, said = refusal(tmp_path, "--host", "192.0.2.1")
+    assert code == 1
+    assert "192.0.2.1" in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["no.such.host.example", "127.0.0.1.5", "bad host"])
+def test_a_host_that_is_no_address(tmp_path: Path, host: str) -> None:
+    write_config(tmp_path)
+    code, said = refusal(tmp_path, "--host", host)
+    assert code in (1, 78)
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_no_port(tmp_path: Path, port: str) -> None:
+    write_config(tmp_path)
+    code, said = refusal(tmp_path, env={"LOLLMS_PORT": "1"}, *("--port", port))
+    assert code in (1, 2)
+    assert "port" in said.lower()
+
+
+def test_a_damaged_configuration(tmp_path: Path) -> None:
+    config = write_config(tmp_path) / "main_config.yaml"
+    config.write_text(config.read_text()[:-9])
+    code, said = refusal(tmp_path)
+    assert code == 78
+    assert "main_config.yaml" in said
+
+
+def test_an_open_server_that_nobody_asked_for(tmp_path: Path) -> None:
+    write_config(tmp_path, {"security": {"allowed_api_keys": []}})
+    code, said = refusal(tmp_path, "--host", "0.0.0.0")
+    assert code == 78
+    assert "allow_unauthenticated" in said
+
+
+def test_more_than_one_worker(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    code, said = refusal(tmp_path, env={"LOLLMS_WORKERS": "2"})
+    assert code == 78
+    assert "LOLLMS_WORKERS" in said and len(said.splitlines()) == 1

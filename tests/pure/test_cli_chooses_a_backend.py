@@ -1,0 +1,111 @@
+"""Who answers: the named server, else a local one with a known key, else the embedded engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lollms_cli import backend
+from lollms_cli.server_calls import Health
+from lollms_core.errors import KeyMissing
+
+LOCAL = "http://127.0.0.1:9601"
+OPEN, LOCKED = Health("1", False, "ready"), Health("1", True, "ready")
+
+
+class House:
+    """What answers where, and the keys that are known."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.servers: dict[str, Health] = {}
+        self.asked: list[str] = []
+        self._monkeypatch = monkeypatch
+        for name in ("LOLLMS_HOST", "LOLLMS_PORT", "LOLLMS_API_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("LOLLMS_HOME", str(tmp_path / "home"))
+        self._file = tmp_path / "home" / "api_key"
+        monkeypatch.setattr(backend, "health", self._health)
+
+    def _health(self, address: str) -> Health | None:
+        self.asked.append(address)
+        return self.servers.get(address)
+
+    def key_file(self, key: str) -> None:
+        self._file.parent.mkdir(mode=0o700)
+        self._file.write_text(f"{key}\n")
+        self._file.chmod(0o600)
+
+    def set(self, name: str, value: str) -> None:
+        self._monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> House:
+    return House(monkeypatch, tmp_path)
+
+
+def is_embedded(chosen: backend.Backend, model: str = "lollms-nano") -> bool:
+    return chosen.arguments == {"binding_name": "pythonllamacpp", "model_name": model}
+
+
+def test_nobody_there_is_the_embedded_engine(house: House) -> None:
+    chosen = backend.choose_backend(None, None)
+    assert is_embedded(chosen)
+    assert "smoke-test model" in chosen.sentence
+    assert house.asked == [LOCAL]
+
+
+def test_a_local_server_with_a_key_file_is_used(house: House) -> None:
+    house.servers[LOCAL] = LOCKED
+    house.key_file("sk-of-the-file-0123456789")
+    chosen = backend.choose_backend(None, "m")
+    assert chosen.arguments["host_address"] == LOCAL
+    assert chosen.arguments["service_key"] == "sk-of-the-file-0123456789"
+    assert chosen.arguments["model_name"] == "m"
+
+
+def test_a_local_server_without_a_known_key_is_not(house: House) -> None:
+    house.servers[LOCAL] = LOCKED
+    chosen = backend.choose_backend(None, None)
+    assert is_embedded(chosen)
+    assert "LOLLMS_API_KEY" in chosen.sentence
+
+
+def test_a_local_server_that_needs_no_key_is_used(house: House) -> None:
+    house.servers[LOCAL] = OPEN
+    assert backend.choose_backend(None, None).arguments["host_address"] == LOCAL
+
+
+def test_a_model_file_goes_to_the_engine_even_beside_a_server(house: House, tmp_path: Path) -> None:
+    house.servers[LOCAL] = OPEN
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    assert is_embedded(backend.choose_backend(None, str(file)), str(file))
+    assert house.asked == []
+
+
+def test_the_flag_wins_over_the_environment(house: House) -> None:
+    house.set("LOLLMS_API_KEY", "sk-of-the-environment-0123")
+    house.set("LOLLMS_HOST", "one.example")
+    assert backend.choose_backend(None, None).arguments["host_address"] == "http://one.example:9601"
+    assert backend.choose_backend("two.example:1", None).arguments["host_address"] == "http://two.example:1"
+    assert house.asked == []
+
+
+def test_the_key_file_is_for_this_machine_only(house: House) -> None:
+    house.key_file("sk-of-the-file-0123456789")
+    assert backend.choose_backend("localhost:1", None).arguments["service_key"] == "sk-of-the-file-0123456789"
+    with pytest.raises(KeyMissing, match="export LOLLMS_API_KEY"):
+        backend.choose_backend("one.example", None)
+
+
+def test_a_named_server_that_needs_no_key_is_used_without_one(house: House) -> None:
+    house.servers["http://one.example:9601"] = OPEN
+    assert backend.choose_backend("one.example", None).arguments["service_key"] is None
+
+
+def test_an_address_to_listen_on_is_called_on_this_machine(house: House) -> None:
+    house.key_file("sk-of-the-file-0123456789")
+    house.set("LOLLMS_HOST", "0.0.0.0")
+    assert backend.choose_backend(None, None).arguments["host_address"] == LOCAL

@@ -1,0 +1,79 @@
+"""`lollms "..."` is a prompt, `lollms serve` a command, and a misspelt command is neither sent nor guessed."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from lollms_cli.main import COMMANDS, cli, with_command
+from lollms_cli.prompt import read_options
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["Tell me a joke."], ["prompt", "Tell me a joke."]),
+        (["-m", "x", "hello there"], ["prompt", "-m", "x", "hello there"]),
+        (["serve", "--port", "1"], ["serve", "--port", "1"]),
+        (["--version"], ["--version"]),
+        (["help"], ["--help"]),
+        (["help", "install"], ["install", "--help"]),
+        (["serve the tea"], ["prompt", "serve the tea"]),
+        (["joke"], ["prompt", "joke"]),
+    ],
+)
+def test_the_meant_command_stands_in_front(typed: list[str], meant: list[str]) -> None:
+    assert with_command(typed, has_input=False) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"), [("sevre", "serve"), ("instal", "install"), ("doctr", "doctor"), ("server", "serve")]
+)
+def test_a_misspelt_command_is_a_mistake(typed: str, near: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        with_command([typed], has_input=True)
+    assert f"lollms {near}" in str(refused.value)
+    assert f"lollms prompt {typed}" in str(refused.value)
+
+
+def test_nothing_is_help_unless_something_is_piped_in() -> None:
+    assert with_command([], has_input=False) == ["--help"]
+    assert with_command([], has_input=True) == ["prompt"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_can_be_made_and_explains_itself(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_no_flag_takes_a_secret() -> None:
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        flags = {flag for parameter in command.params for flag in parameter.opts}
+        assert not {flag for flag in flags if any(word in flag for word in ("key", "token", "password", "secret"))}
+
+
+def test_option_values_are_json_where_they_can_be() -> None:
+    pairs = [
+        ("temperature", "0.5"),
+        ("max-tokens", "12"),
+        ("stop", '["a"]'),
+        ("seed", "x1"),
+        ("n_predict", "5"),
+        ("top_p", "NaN"),
+    ]
+    assert read_options(pairs) == {"temperature": 0.5, "max_tokens": 5, "stop": ["a"], "seed": "x1", "top_p": "NaN"}
+    assert read_options([("mirostat_mode_of_a_plugin", "2")]) == {"mirostat_mode_of_a_plugin": 2}
+
+
+@pytest.mark.parametrize(
+    ("key", "near"), [("temprature", "temperature"), ("max_token", "max_tokens"), ("base url", "")]
+)
+def test_a_misspelt_option_is_a_mistake(key: str, near: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        read_options([(key, "1")])
+    assert near in str(refused.value)

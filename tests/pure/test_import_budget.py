@@ -1,0 +1,59 @@
+"""Importing the client library is cheap and does nothing: few modules, no network stack, no files, no log set-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import json, logging, sys
+heavy = {"httpx2", "httpcore2", "sqlalchemy", "aiohttp", "pydantic", "ruamel.yaml", "xllamacpp"}
+started, wrote, connected = [], [], []
+def hook(event, args):
+    if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork"):
+        started.append(event)
+    elif event.startswith("socket.") and event != "socket.__new__":
+        connected.append(event)
+    elif event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        wrote.append(str(args[0]))
+sys.addaudithook(hook)
+handlers, level = list(logging.root.handlers), logging.root.level
+exec(sys.argv[1])
+print(json.dumps({
+    "modules": len(sys.modules),
+    "loaded": sorted(heavy & set(sys.modules)),
+    "started": started, "wrote": wrote, "connected": connected,
+    "logging": logging.root.handlers == handlers and logging.root.level == level,
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import lollms_client",
+        "from lollms_client import *",
+        "from lollms_client import LollmsClient; LollmsClient(); LollmsClient(binding_name='openai')",
+        "from lollms_client import LollmsClient; LollmsClient(binding_name='pythonllamacpp', model_name='lollms-nano')",
+    ],
+)
+def test_an_import_is_cheap_and_does_nothing(statement: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, statement],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    seen = json.loads(done.stdout)
+    assert seen.pop("modules") <= 250
+    assert seen == {"loaded": [], "started": [], "wrote": [], "connected": [], "logging": True}
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,96 @@
+"""Stopping: nothing new comes in, what runs may finish, and what does not is told so."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from lollms_runtime.scripted import AsyncScriptedPorts
+from tests.support.raw_http import RawRequest, ask, prompt
+from tests.support.server import PortsBinding, Served, running_server
+
+
+def stream(server: Served, name: str) -> RawRequest:
+    headers = {**server.headers, "X-Request-ID": f"request-number-{name}"}
+    return RawRequest(server.port, "POST", "/api/v1/generate", body=prompt("x", stream=True), headers=headers)
+
+
+def stop(server: Served) -> None:
+    server.server.should_exit = True
+    server.wait_until(lambda: server.services.registry._closed)
+
+
+def test_a_running_stream_may_finish() -> None:
+    gate = asyncio.Event()
+    ports = AsyncScriptedPorts(lambda call: "one two", gates={1: gate})
+    with running_server({"main": PortsBinding(ports)}, grace=20, check_idle=False) as server:
+        with stream(server, "a") as request:
+            request.read_head()
+            stop(server)
+            with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", server.port), 2) as late:
+                late.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+                raise ConnectionError if late.recv(1) == b"" else AssertionError
+            server.loop.call_soon_threadsafe(gate.set)
+            events = request.whole().events()
+    assert events[-1]["content"][0]["data"] == "one two"
+    assert "status" not in events[-1]["metadata"]
+
+
+def test_after_the_time_of_grace_a_stream_ends_with_an_error_and_its_partial_output() -> None:
+    ports = AsyncScriptedPorts(lambda call: "one two", gates={1: asyncio.Event()})
+    with running_server({"main": PortsBinding(ports, places=1)}, grace=0.2, check_idle=False) as server:
+        with stream(server, "running") as request, stream(server, "queued") as queued:
+            request.read_head()
+            queued.read_head()
+            stop(server)
+            *chunks, error, final = request.whole().events()
+            *_, queued_error, queued_final = queued.whole().events()
+    assert [chunk["content"] for chunk in chunks] == ["one"]
+    assert error["metadata"]["code"] == queued_error["metadata"]["code"] == "instance_unavailable"
+    assert "stopping" in error["content"]
+    assert final["metadata"]["status"] == queued_final["metadata"]["status"] == "failed"
+    assert final["content"][0]["data"] == "one"
+    assert ports.script.running == 0 and ports.script.left_early == 1
+
+
+def test_a_call_that_is_not_streamed_ends_with_503_and_when_to_come_back() -> None:
+    ports = AsyncScriptedPorts(lambda call: "one", gates={0: asyncio.Event()})
+    with running_server({"main": PortsBinding(ports)}, grace=0.2, check_idle=False) as server:
+        with RawRequest(server.port, "POST", "/api/v1/generate", body=prompt("x"), headers=server.headers) as request:
+            server.wait_until(lambda: ports.script.running == 1)
+            stop(server)
+            answer = request.whole()
+    assert (answer.status, answer.json()["code"]) == (503, "instance_unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    ports = AsyncScriptedPorts(lambda call: "one", gates={0: asyncio.Event()})
+    stopped = threading.Event()
+
+    class Stopping(PortsBinding):
+        async def stop(self) -> None:
+            stopped.set()
+
+    with running_server({"main": Stopping(ports)}, grace=60, check_idle=False) as server:
+        with stream(server, "a"):
+            server.wait_until(lambda: ports.script.running == 1)
+            stop(server)
+            server.server.handle_exit(2, None)
+            assert server.server.forced
+            assert stopped.wait(10)
+
+
+def test_a_stopped_server_has_stopped_its_bindings() -> None:
+    stopped = threading.Event()
+
+    class Stopping(PortsBinding):
+        async def stop(self) -> None:
+            stopped.set()
+
+    with running_server({"main": Stopping(lambda call: "one")}) as server:
+        assert ask(server.port, "POST", "/api/v1/generate", prompt("x"), server.headers).status == 200
+    assert stopped.is_set()

@@ -1,0 +1,280 @@
+"""Every fenced block of the specification runs as printed (address, key, paths edited), or is listed with a reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lollms_core.errors import MissingDependency
+from tests.spec.blocks import FOLDER, all_blocks, blocks_of, not_run
+from tests.spec.live import Live, environment, free_port, live_server
+from tests.support.chaos import ChaosServer
+from tests.support.chaos_modes import TEXT
+
+pytestmark = [pytest.mark.group("spec"), pytest.mark.group("engine")]
+
+MOST_NOT_RUN = 55
+"""How many blocks may be listed. When an example starts to run, its line goes and this number goes down."""
+
+REASONS = ("not Python: ", "fragment: ", "needs a named service: ", "later: ")
+
+RUN: dict[str, str] = {}
+Test = Callable[..., None]
+
+
+def runs(*names: str) -> Callable[[Test], Test]:
+    """Note that a test runs these blocks."""
+
+    def note(test: Test) -> Test:
+        RUN.update(dict.fromkeys(names, test.__name__))
+        return test
+
+    return note
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live_server(tmp_path_factory.mktemp("server")) as live:
+        yield live
+
+
+def edited(text: str, old: str, new: str) -> str:
+    assert old in text, f"{old!r} is not in the example"
+    return text.replace(old, new)
+
+
+def python(code: str, folder: Path, env: dict[str, str]) -> str:
+    """Run a program; returns what it printed on both streams, without colours."""
+    file = folder / "example.py"
+    file.write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-u", str(file)],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+def curl(command: str, live: Live, folder: Path) -> str:
+    """Run a printed curl command against the server."""
+    text = edited(edited(command, "http://localhost:9601", live.url), "YOUR_API_KEY", live.key)
+    done = subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# ---- the examples that run
+
+
+@runs("000:2:733bb776")
+def test_the_quick_start_streams_and_collects(server: Live, tmp_path: Path) -> None:
+    code = edited(all_blocks()["000:2:733bb776"].text, "http://localhost:9600", server.url)
+    shown = python(code, tmp_path, {**environment(tmp_path), "LOLLMS_API_KEY": server.key})
+    streamed = shown.partition("Streaming Response:\n")[2].partition("\n--- End of Stream ---")[0]
+    collected = shown.partition("Full streamed text collected: ")[2].strip()
+    assert streamed.strip()
+    assert collected == f"{streamed[:100]}...".strip()
+    assert "Error" not in shown
+
+
+def test_the_quick_start_says_what_to_do_when_nobody_is_there(tmp_path: Path) -> None:
+    code = edited(all_blocks()["000:2:733bb776"].text, "http://localhost:9600", f"http://127.0.0.1:{free_port()}")
+    shown = python(code, tmp_path, {**environment(tmp_path), "LOLLMS_API_KEY": "sk-0123456789abcdef"})
+    assert "Streaming Error: " in shown
+    assert "Error during generation: " in shown
+    assert "9600" in shown
+    assert "9601" in shown
+    assert "lollms serve" in shown
+
+
+@runs("000:10:1099ebff")
+def test_the_local_gguf_example_answers(tmp_path: Path) -> None:
+    code = edited(all_blocks()["000:10:1099ebff"].text, "/path/to/your/model.gguf", "lollms-nano")
+    shown = python(code, tmp_path, environment(tmp_path))
+    assert shown.strip()
+    assert "Error initializing" not in shown
+
+
+@runs("000:11:4e589036")
+def test_the_openai_example_answers_from_a_server_that_speaks_its_protocol(tmp_path: Path) -> None:
+    with ChaosServer() as service:
+        address = f'model_name="gpt-4o",\n    host_address="{service.url("ok")}/v1",'
+        code = edited(all_blocks()["000:11:4e589036"].text, 'model_name="gpt-4o",', address)
+        shown = python(code, tmp_path, environment(tmp_path))
+        asked = service.wait_request()
+    assert shown.strip() == TEXT
+    assert asked.headers["authorization"] == "Bearer your_openai_api_key_here"
+    assert asked.json()["model"] == "gpt-4o"
+
+
+@runs("002:2:d620e3c7", "002:5:c3acbc97", "002:12:7ff46ce2", "002:15:8ce10ede", "002:16:fc558c17")
+def test_the_older_guide_generates(tmp_path: Path) -> None:
+    blocks = all_blocks()
+    with ChaosServer() as service:
+        parts = [
+            "from lollms_client import ELF_GENERATION_FORMAT",  # the guide describes it, its example does not import it
+            edited(blocks["002:2:d620e3c7"].text, "http://localhost:9600", service.url("ok")),
+            *(blocks[n].text for n in ("002:5:c3acbc97", "002:12:7ff46ce2", "002:15:8ce10ede", "002:16:fc558c17")),
+        ]
+        shown = python("\n".join(parts), tmp_path, {**environment(tmp_path), "OPENAI_API_KEY": "sk-0123456789abcdef"})
+    assert shown == f"{TEXT}\n{TEXT}\n{TEXT}"
+
+
+@runs("002:3:43da6907", "002:4:9b105e3c", "002:11:1a608df9")
+def test_the_older_guide_counts_tokens_and_lists_models(tmp_path: Path) -> None:
+    blocks = all_blocks()
+    parts = [
+        "from lollms_client import LollmsClient",
+        'client = LollmsClient(binding_name="pythonllamacpp", model_name="lollms-nano")',
+        *(blocks[n].text for n in ("002:3:43da6907", "002:4:9b105e3c", "002:11:1a608df9")),
+        "print(text)",
+        "client.close()",
+    ]
+    shown = python("\n".join(parts), tmp_path, environment(tmp_path)).splitlines()
+    assert all(isinstance(token, int) for token in json.loads(shown[0]))
+    assert "lollms-nano" in shown[2]
+    assert shown[1] == shown[3] == "Hello, world!"
+
+
+@pytest.mark.group("curl")
+@runs("003:19:055e4dea")
+def test_the_printed_curl_command_answers(server: Live, tmp_path: Path) -> None:
+    said = json.loads(curl(all_blocks()["003:19:055e4dea"].text, server, tmp_path))
+    assert set(said) == {"personality", "request_id", "output", "execution_time"}
+    assert [item["type"] for item in said["output"]] == ["text"]
+    assert "Paris" in said["output"][0]["data"]
+
+
+@pytest.mark.group("curl")
+@runs("003:20:751d5918")
+def test_the_printed_streaming_curl_command_streams(server: Live, tmp_path: Path) -> None:
+    said = curl(all_blocks()["003:20:751d5918"].text, server, tmp_path)
+    events = [json.loads(line.removeprefix("data: ")) for line in said.splitlines() if line.startswith("data: ")]
+    assert all(set(event) == {"type", "content", "thoughts", "metadata"} for event in events)
+    chunks = [event["content"] for event in events if event["type"] == "chunk"]
+    assert len(chunks) > 1
+    assert events[-1]["type"] == "final"
+    assert events[-1]["content"][0]["data"] == "".join(chunks)
+
+
+@runs("003:8:b2765877")
+def test_health_has_the_printed_fields(server: Live, tmp_path: Path) -> None:
+    printed = json.loads(all_blocks()["003:8:b2765877"].text)
+    for path in ("/health", "/api/v1/health"):
+        done = subprocess.run(["curl", "-s", f"{server.url}{path}"], capture_output=True, check=True, timeout=20)
+        said = json.loads(done.stdout)
+        assert {name: type(value) for name, value in printed.items()}.items() <= {
+            name: type(value) for name, value in said.items()
+        }.items()
+        assert (said["status"], said["api_key_required"]) == ("ok", True)
+
+
+def printed(name: str) -> Any:
+    """A printed JSON object, without its comments."""
+    text = re.sub(r"^\s*//.*$|(?<=[,\s])//.*$", "", all_blocks()[name].text, flags=re.M)
+    return json.loads(re.sub(r",(\s*[}\]])", r"\1", text))
+
+
+def ask(server: Live, path: str) -> Any:
+    request = urllib.request.Request(f"{server.url}/api/v1/{path}", headers={"X-API-Key": server.key})
+    with urllib.request.urlopen(request, timeout=20) as reply:
+        return json.load(reply)
+
+
+def has_form_of(said: dict[str, Any], example: dict[str, Any]) -> bool:
+    """Whether all fields of an example are there, with values of the same type where both have one."""
+    pairs = [(said[name], value) for name, value in example.items() if name in said]
+    return len(pairs) == len(example) and all(
+        a is None or b is None or type(a) is type(b) or {type(a), type(b)} == {int, float} for a, b in pairs
+    )
+
+
+@runs("003:9:10339f1a", "003:10:301c082f")
+def test_the_lists_of_bindings_have_the_printed_form(server: Live) -> None:
+    example, said = printed("003:9:10339f1a"), ask(server, "list_bindings")
+    assert set(said) == set(example)
+    for one in said["binding_types"].values():
+        assert has_form_of(one, example["binding_types"]["ollama_binding"])
+    example, active = printed("003:10:301c082f"), ask(server, "list_active_bindings")
+    assert set(active) == set(example)
+    for listed in (said["binding_instances"], active["bindings"]):
+        fields = ("type", "binding_instance_name", "default_model")
+        assert [listed["lollms_nano"][name] for name in fields] == ["llamacpp_binding", "lollms_nano", "lollms-nano"]
+
+
+@runs("003:14:b258db4c")
+def test_the_list_of_models_has_the_printed_form(server: Live) -> None:
+    example, said = printed("003:14:b258db4c"), ask(server, "list_available_models/lollms_nano")
+    assert has_form_of(said, example)
+    assert "lollms-nano" in [model["name"] for model in said["models"]]
+    assert all(has_form_of(model, example["models"][0]) for model in said["models"])
+
+
+@runs("003:15:ff20792f")
+def test_the_defaults_have_the_printed_form(server: Live) -> None:
+    example, said = printed("003:15:ff20792f"), ask(server, "get_default_bindings")
+    assert set(said) == set(example)
+    assert has_form_of(said["defaults"], example["defaults"])
+    assert said["defaults"]["ttt_binding"] == "lollms_nano"
+
+
+@runs("003:7:5e03fec7")
+def test_the_printed_start_command_is_how_the_server_of_these_tests_was_started(server: Live) -> None:
+    printed = all_blocks()["003:7:5e03fec7"].text.removeprefix("(venv) ").split()
+    started = [Path(part).name for part in server.process.args[:2]]  # type: ignore[index]
+    assert printed[0] == "python"
+    assert started == [Path(sys.executable).name, Path(printed[1]).name]
+
+
+@runs("004:3:e6602eaf")
+def test_the_printed_way_to_install_packages_installs_nothing_by_itself(tmp_path: Path) -> None:
+    from lollms_runtime.third_party import import_folder
+
+    folder = tmp_path / "my_new_binding"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(edited(all_blocks()["004:3:e6602eaf"].text, "Pillow", "no-such-package-x1"))
+    with pytest.raises(MissingDependency, match="no-such-package-x1"):
+        import_folder(folder)
+
+
+# ---- all of them
+
+
+def test_every_block_runs_or_is_listed_and_none_does_both() -> None:
+    blocks, listed = set(all_blocks()), not_run()
+    assert blocks, f"no block was found in {FOLDER}"
+    assert set(RUN) <= blocks, f"these no longer exist: {sorted(set(RUN) - blocks)}"
+    assert set(listed) <= blocks, f"these no longer exist: {sorted(set(listed) - blocks)}"
+    assert not set(RUN) & set(listed), f"these run, so take them off the list: {sorted(set(RUN) & set(listed))}"
+    missing = sorted(blocks - set(RUN) - set(listed))
+    assert not missing, f"these neither run nor are listed with a reason: {missing}"
+
+
+def test_every_reason_is_of_a_known_kind() -> None:
+    for name, reason in not_run().items():
+        assert reason.startswith(REASONS), f"{name}: {reason}"
+        assert len(reason.partition(": ")[2]) > 5, f"{name}: {reason}"
+
+
+def test_the_list_only_gets_shorter() -> None:
+    assert len(not_run()) == MOST_NOT_RUN, "write the number of listed blocks into MOST_NOT_RUN when it got smaller"
+
+
+def test_a_stray_fence_swallows_no_example() -> None:
+    text = "```\nstray\n```python\nprint(1)\n```\nprose\n  ```json\n  {}\n  ```\n```\nplain\n```\n"
+    found = [(block.language, block.text) for block in blocks_of("x", text)]
+    assert found == [("", "stray"), ("python", "print(1)"), ("json", "{}"), ("", "plain")]
