@@ -194,3 +194,13 @@ def test_no_engine_outlives_the_program(end: str, code: int, tmp_path: Path) -> 
     if "fork" in end:
         assert out.strip(), "the parent's engine was ended by the child"
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in engines))
+
+
+def test_ctrl_c_while_it_generates_leaves_the_engine_free(client: LollmsClient) -> None:
+    def callback(chunk: str, msg_type: MSG_TYPE) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(4):  # more often than it has slots
+        with pytest.raises(KeyboardInterrupt):
+            client.generate_text(QUESTION, streaming_callback=callback)
+    assert client.complete(QUESTION, temperature=0).finish_reason == "stop"

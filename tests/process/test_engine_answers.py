@@ -14,7 +14,7 @@ import pytest
 from lollms_core.errors import ContextTooLong, UnsupportedFeature
 from lollms_core.types import Batch, GenerationCall, ImagePart, Message, Params, Progress, Tool
 from lollms_runtime.engines.llamacpp import LlamaCppEngine
-from tests.support.engines import aask, ask, asking, get, running
+from tests.support.engines import aask, ask, asking, running
 
 pytestmark = pytest.mark.group("engine")
 
@@ -24,6 +24,7 @@ HELLO = asking("Say hello.", temperature=0.0)
 @pytest.fixture(scope="module")
 def engine() -> Iterator[LlamaCppEngine]:
     with running(alias="lollms-nano", parallel=2) as it:
+        it.ready().result(30)
         yield it
 
 
@@ -155,14 +156,21 @@ def test_more_requests_than_slots_all_get_their_turn(engine: LlamaCppEngine) -> 
 
 
 def test_a_conversation_that_goes_on_reads_only_what_is_new(engine: LlamaCppEngine) -> None:
-    first = asking("My name is Ada. " * 20, max_tokens=8, temperature=0.0)
-    reply = ask(engine, first)
+    read: list[Progress] = []
+
+    def seen(batch: Batch) -> None:
+        read.extend(event for event in batch if isinstance(event, Progress) and event.kind == "prefill")
+
+    first = asking("My name is Ada. " * 100, max_tokens=8, temperature=0.0)
+    reply = ask(engine, first, seen)
+    assert reply.usage is not None and (reply.usage.prompt_tokens or 0) > 400
+    assert read
+    read.clear()
     for _ in range(3):  # others come in between
         ask(engine, HELLO)
     more = (*first.messages, Message.assistant(reply.text), Message.user("And now?"))
-    ask(engine, GenerationCall(more, params=Params(max_tokens=2)))
-    slots = [slot for slot in get(engine, "/slots") if slot.get("n_prompt_tokens", 0) > 80]
-    assert slots and max(slot["n_prompt_tokens_cache"] for slot in slots) > 80
+    ask(engine, GenerationCall(more, params=Params(max_tokens=2)), seen)
+    assert not read
 
 
 def test_a_chat_format_replaces_the_template_and_refuses_tools() -> None:

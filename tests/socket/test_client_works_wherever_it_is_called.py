@@ -1,4 +1,4 @@
-"""One client serves a thread pool, code inside of a running event loop, and a forked child; nothing is shared wrongly."""
+"""One client serves a thread pool, code inside of a running event loop, and a forked child."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import pytest
 
 from lollms_client import LollmsClient
 from tests.support.chaos import ChaosServer
@@ -34,6 +36,7 @@ def test_inside_of_a_running_event_loop() -> None:
         assert asyncio.run(main()) == [TEXT, TEXT]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # newer Pythons warn where threads run, as they do here
 def test_a_forked_child_has_connections_of_its_own() -> None:
     with ChaosServer() as chaos, LollmsClient("openai", chaos.url("ok"), model_name="m") as client:
         assert client.generate_text("Hi") == TEXT

@@ -51,7 +51,8 @@ def chaos() -> Iterator[ChaosServer]:
 
 MODES = """
     ok ok_json ok_sse one_packet slicer split_utf8 stall never drip html broken_sse bad_utf8 error_in_stream fin_chunked
-    rst fin_before_headers no_terminator status-401 status-403 status-404 status-400 status-500 redirect deep_json echo long
+    rst fin_before_headers no_terminator status-401 status-403 status-404 status-400 status-500
+    redirect deep_json echo long
 """
 ROUTING = """
     base_url api_base openai_api_base api_key service_key headers extra_headers extra_body extra_query default_headers

@@ -88,7 +88,7 @@ class ServerProcess:
 def server_process(
     folder: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int | None = None
 ) -> Iterator[ServerProcess]:
-    """Start the server with the configuration folder `folder/lollms_configs`; it and its children end with the block."""
+    """Start the server with the configuration `folder/lollms_configs`; it and its children end with the block."""
     if port is None:
         with listen_on("127.0.0.1", 0) as probe:
             port = probe.getsockname()[1]

@@ -1,0 +1,261 @@
+"""A cancelled request stops at the engine's next stage or step, also while others run, and nothing of it is left.
+
+The model has random weights and a context of 32,768 tokens; reading 17,000 tokens takes it many seconds. The prompt is
+cancelled in its second second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lollms_core.errors import Cancelled, EngineCrashed
+from lollms_core.types import Batch, GenerationCall, Message, Params, Progress, TextDelta
+from lollms_runtime.cancel import Cancel
+from lollms_runtime.engines.llamacpp import LlamaCppEngine, Policy
+from tests.support.engines import aask, ask, asking, busy, endless, running, until
+from tests.support.stand_in_llama_server import install
+from tests.support.tiny_gguf import write_random_llama
+
+pytestmark = [pytest.mark.group("engine"), pytest.mark.group("gguf")]
+
+PROMPT = 17_000  # tokens
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaCppEngine]:
+    path = write_random_llama(tmp_path_factory.mktemp("model") / "random.gguf", layers=4, width=256, feed_forward=512)
+    with running(path, parallel=2, context_size=20_480, threads=1) as it:
+        it.ready().result(30)
+        yield it
+
+
+@pytest.fixture(scope="module")
+def prompt(engine: LlamaCppEngine) -> str:
+    tokens = engine.tokenize(" ".join(f"word{number}" for number in range(4_000)))
+    assert len(tokens) >= PROMPT
+    return engine.detokenize(tokens[:PROMPT])
+
+
+class Reading:
+    """Watches a prompt being read: how far it came, and how long its stages took."""
+
+    def __init__(self) -> None:
+        self.start = self.last = time.monotonic()
+        self.longest_stage = 0.0
+        self.fraction = 0.0
+        self.second_second = threading.Event()
+
+    def __call__(self, batch: Batch) -> None:
+        now = time.monotonic()
+        for event in batch:
+            if isinstance(event, Progress) and event.kind == "prefill":
+                self.longest_stage = max(self.longest_stage, now - self.last)
+                self.last, self.fraction = now, event.fraction or 0.0
+        if now - self.start > 1.0:
+            self.second_second.set()
+
+
+def unlike(prompt: str, name: str) -> GenerationCall:
+    """A call that shares no beginning with an earlier one, so that all of it must be read."""
+    return GenerationCall((Message.user(f"{name} {prompt}"),), params=Params(max_tokens=4), stream=True)
+
+
+def check_nothing_is_left(engine: LlamaCppEngine, reading: Reading, pid: int | None, others: set[int]) -> None:
+    """The slot is idle within one stage, it was in the middle, and no connection or lease of the request remains."""
+    took = until(lambda: busy(engine) <= others, 15, "the idle slot")
+    # Two stages' time: the one it was in, and the question to the engine, which waits for its turn as well.
+    assert took < 2 * reading.longest_stage + 0.5, f"{took} s; the longest stage took {reading.longest_stage} s"
+    assert 0 < reading.fraction < 0.9
+    assert engine.pid == pid
+    port = int(engine.ready().result(1).base_url.rsplit(":", 1)[1])
+
+    def connections() -> int:
+        mine = psutil.Process().net_connections("tcp")
+        return sum(1 for each in mine if each.raddr and each.raddr.port == port and each.status == "ESTABLISHED")
+
+    until(lambda: connections() == len(others), 5, "the end of the request's connection")
+
+
+def by_token(engine: LlamaCppEngine, call: GenerationCall, reading: Reading) -> None:
+    cancel = Cancel()
+    stopper = threading.Thread(target=lambda: (reading.second_second.wait(20), cancel.set()))
+    stopper.start()
+    with pytest.raises(Cancelled):
+        ask(engine, call, reading, cancel)
+    stopper.join()
+
+
+def by_closing(engine: LlamaCppEngine, call: GenerationCall, reading: Reading) -> None:
+    with engine.open(call, Cancel()) as batches:
+        for batch in batches:
+            reading(batch)
+            if reading.second_second.is_set():
+                break
+
+
+def by_task(engine: LlamaCppEngine, call: GenerationCall, reading: Reading) -> None:
+    async def main() -> None:
+        task = asyncio.ensure_future(aask(engine, call, reading))
+        assert await asyncio.to_thread(reading.second_second.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", [by_token, by_closing, by_task])
+def test_a_long_prompt_stops_within_one_stage(
+    engine: LlamaCppEngine, prompt: str, way: Callable[[LlamaCppEngine, GenerationCall, Reading], None]
+) -> None:
+    pid, threads, reading = engine.pid, set(threading.enumerate()), Reading()
+    way(engine, unlike(prompt, way.__name__), reading)
+    check_nothing_is_left(engine, reading, pid, set())
+    until(lambda: set(threading.enumerate()) <= threads, 3, "the end of the request's threads")
+
+
+@contextlib.contextmanager
+def another_stream(engine: LlamaCppEngine) -> Iterator[Callable[[], int]]:
+    """A stream that runs on another slot; gives the number of tokens it has had so far."""
+    cancel, count, began = Cancel(), [0], threading.Event()
+
+    def seen(batch: Batch) -> None:
+        count[0] += sum(isinstance(event, TextDelta) for event in batch)
+        began.set()
+
+    def work() -> None:
+        with contextlib.suppress(Cancelled):
+            ask(engine, endless(), seen, cancel)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert began.wait(10)
+        yield lambda: count[0]
+    finally:
+        cancel.set()
+        thread.join(10)
+
+
+def test_a_long_prompt_stops_within_one_stage_while_another_stream_runs(engine: LlamaCppEngine, prompt: str) -> None:
+    pid, reading = engine.pid, Reading()
+    with another_stream(engine) as tokens:
+        others = busy(engine)
+        assert len(others) == 1
+        by_token(engine, unlike(prompt, "beside"), reading)
+        check_nothing_is_left(engine, reading, pid, others)
+        so_far = tokens()
+        until(lambda: tokens() > so_far + 5, 10, "more tokens of the other stream")
+        assert busy(engine) == others
+    until(lambda: not busy(engine), 5, "the end of the other stream")
+
+
+def test_a_short_request_beside_a_long_prompt_starts_within_one_stage(engine: LlamaCppEngine, prompt: str) -> None:
+    reading, cancel, times = Reading(), Cancel(), []
+
+    def long() -> None:
+        with contextlib.suppress(Cancelled):
+            ask(engine, unlike(prompt, "long"), reading, cancel)
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    until(lambda: reading.fraction > 0, 10, "the first stage")
+    start = time.monotonic()
+    ask(engine, asking("Hi.", max_tokens=1), lambda batch: times.append(time.monotonic() - start))
+    assert reading.fraction < 0.9
+    cancel.set()
+    thread.join(10)
+    # A stage that is under way, and then one that is shared; a stage may have grown since the last one was measured.
+    assert times[0] < 3 * reading.longest_stage + 0.5
+    until(lambda: not busy(engine), 10)
+
+
+def test_generation_stops_at_the_next_step(engine: LlamaCppEngine) -> None:
+    pid, count = engine.pid, 0
+    with engine.open(endless(), Cancel()) as batches:
+        for batch in batches:
+            count += len(batch)
+            if count > 5:
+                break
+    assert until(lambda: not busy(engine), 5, "the idle slot") < 1.0
+    assert engine.pid == pid
+
+
+def test_a_request_cancelled_while_it_waits_for_a_slot_leaves_the_line(engine: LlamaCppEngine) -> None:
+    with another_stream(engine), another_stream(engine):
+        waits, cancel = threading.Event(), Cancel()
+
+        def seen(batch: Batch) -> None:
+            assert isinstance(batch[0], Progress) and batch[0].kind == "queue"
+            waits.set()
+
+        async def queued() -> None:
+            told = asyncio.Event()
+            task = asyncio.ensure_future(aask(engine, asking("Hi."), lambda batch: told.set()))
+            await asyncio.wait_for(told.wait(), 10)
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
+            assert task.cancelled()
+
+        asyncio.run(queued())
+        stopper = threading.Thread(target=lambda: (waits.wait(10), cancel.set()))
+        stopper.start()
+        with pytest.raises(Cancelled):
+            ask(engine, asking("Hi."), seen, cancel)
+        stopper.join()
+        assert len(busy(engine)) == 2
+    assert ask(engine, asking("Hi.", max_tokens=1)).finish_reason == "length"
+
+
+def test_a_request_cancelled_while_the_model_loads_ends_at_once(tmp_path: Path) -> None:
+    with running(server_path=install(tmp_path), server_args=("--behave", "slow")) as engine:
+        cancel = Cancel()
+        with pytest.raises(Cancelled):
+            ask(engine, asking("Hi."), lambda batch: cancel.set(), cancel)
+
+        async def main() -> None:
+            told = asyncio.Event()
+            task = asyncio.ensure_future(aask(engine, asking("Hi."), lambda batch: told.set()))
+            await asyncio.wait_for(told.wait(), 10)
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
+            assert task.cancelled()
+
+        asyncio.run(main())
+
+
+def test_an_engine_that_ignores_cancel_is_killed_and_replaced(tmp_path: Path) -> None:
+    policy = Policy(cancel=0.5, first_pause=0.01, load=20)
+    program = install(tmp_path)
+    with running(server_path=program, server_args=("--behave", "stubborn"), policy=policy, parallel=2) as engine:
+        errors: list[BaseException] = []
+        innocent = threading.Event()
+
+        def other() -> None:
+            try:
+                ask(engine, asking("Me too."), lambda batch: innocent.set())
+            except EngineCrashed as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert innocent.wait(10)
+        pid = engine.pid
+        with engine.open(asking("Hi."), Cancel()) as batches:
+            next(batches)
+        start = time.monotonic()
+        until(lambda: engine.pid not in (None, pid), 10, "another engine")
+        assert time.monotonic() - start > 0.4
+        thread.join(5)
+        assert "did not let go of a cancelled request within 0.5 seconds" in str(errors[0])
+        with engine.open(asking("Hi."), Cancel()) as batches:
+            assert next(batches)
