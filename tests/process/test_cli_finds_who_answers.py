@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.spec.live import Live, free_port, live_server
-from tests.support.command_line import home, lollms
+from tests.support.command_line import ended, home, lollms, read_until, start
 
 pytestmark = pytest.mark.group("engine")
 
@@ -119,6 +120,24 @@ def test_doctor_names_each_fault_and_fails(tmp_path: Path) -> None:
     assert address in bad[2]
     assert "3 things to put right." in done.stdout
     assert "sk-0123456789abcdef" not in done.stdout
+
+
+def test_serve_shows_a_key_once_serves_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    number = free_port()
+    env = home(tmp_path, LOLLMS_PORT=str(number), LOLLMS_CONFIG_DIR=str(tmp_path / "lollms_configs"))
+    with ended(start("serve", env=env)) as process:
+        greeting = read_until(process.stdout, b"  curl ").decode()
+        assert f"export LOLLMS_API_KEY={(tmp_path / 'home' / 'api_key').read_text().strip()}\n" in greeting
+        done = lollms(QUESTION, env=env)
+        assert (done.returncode, "Paris" in done.stdout) == (0, True), done.stderr
+        assert done.stderr == f"lollms: using the server at http://127.0.0.1:{number}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert b"Traceback" not in process.stderr.read()
+    with ended(start("serve", env=env)) as process:
+        assert b"LOLLMS_API_KEY=" not in read_until(process.stdout, b"  curl ")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_serve_refuses_a_broken_configuration_in_a_line(tmp_path: Path) -> None:

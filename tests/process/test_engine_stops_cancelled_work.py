@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from lollms_core.errors import Cancelled, EngineCrashed
-from lollms_core.types import Batch, GenerationCall, Message, Params, Progress, TextDelta
+from lollms_core.types import Batch, GenerationCall, Message, Params, Progress, ReplyFold, TextDelta
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.engines.llamacpp import LlamaCppEngine, Policy
 from tests.support.engines import aask, ask, asking, busy, endless, running, until
@@ -159,24 +160,70 @@ def test_a_long_prompt_stops_within_one_stage_while_another_stream_runs(engine: 
     until(lambda: not busy(engine), 5, "the end of the other stream")
 
 
-def test_a_short_request_beside_a_long_prompt_starts_within_one_stage(engine: LlamaCppEngine, prompt: str) -> None:
+@pytest.mark.parametrize("slot_of_the_long_one", [0, 1])
+def test_a_short_request_beside_a_long_prompt_starts_within_one_stage(
+    engine: LlamaCppEngine, prompt: str, slot_of_the_long_one: int
+) -> None:
+    until(lambda: len(engine._slots._free) == 2, 10, "both slots")
+    if engine._slots._free[0] != slot_of_the_long_one:  # the slot unused for longest is taken next
+        ask(engine, asking(f"{slot_of_the_long_one}", max_tokens=1))
     reading, cancel, times = Reading(), Cancel(), []
 
     def long() -> None:
         with contextlib.suppress(Cancelled):
-            ask(engine, unlike(prompt, "long"), reading, cancel)
+            ask(engine, unlike(prompt, f"long {slot_of_the_long_one}"), reading, cancel)
 
     thread = threading.Thread(target=long)
     thread.start()
-    until(lambda: reading.fraction > 0, 10, "the first stage")
+    until(lambda: reading.fraction > 0.05, 10, "the first stages")
+    assert busy(engine) == {slot_of_the_long_one}
     start = time.monotonic()
     ask(engine, asking("Hi.", max_tokens=1), lambda batch: times.append(time.monotonic() - start))
-    assert reading.fraction < 0.9
+    fraction = reading.fraction
+    until(lambda: reading.fraction > fraction, 10, "the long prompt going on")
     cancel.set()
     thread.join(10)
-    # A stage that is under way, and then one that is shared; a stage may have grown since the last one was measured.
+    assert fraction < 0.5
+    # The stage under way, the one that began before the long prompt's connection was seen to be closed, and its own.
     assert times[0] < 3 * reading.longest_stage + 0.5
     until(lambda: not busy(engine), 10)
+
+
+def test_long_prompts_take_turns_and_give_the_same_answers_as_alone(engine: LlamaCppEngine, prompt: str) -> None:
+    calls = [
+        GenerationCall((Message.user(f"{name} {prompt[:7_000]}"),), params=Params(max_tokens=8, temperature=0.0))
+        for name in ("first", "second")
+    ]
+    order: list[int] = []
+
+    async def one(index: int) -> str:
+        def seen(batch: Batch) -> None:
+            order.extend(index for event in batch if isinstance(event, Progress) and event.kind == "prefill")
+
+        return (await aask(engine, calls[index], seen)).text
+
+    async def both() -> list[str]:
+        return await asyncio.gather(one(0), one(1))
+
+    together = asyncio.run(both())
+    assert len(order) > 10
+    changes = sum(before != after for before, after in itertools.pairwise(order))
+    assert changes > len(order) / 2, order
+    ask(engine, asking("something else", max_tokens=1))
+    ask(engine, asking("and again", max_tokens=1))  # now no slot remembers the prompts
+    assert together == [ask(engine, call).text for call in calls]
+
+
+def test_one_thread_may_read_two_streams_bit_by_bit(engine: LlamaCppEngine, prompt: str) -> None:
+    calls = [unlike(prompt[:4_000], name) for name in ("left", "right")]
+    with engine.open(calls[0], Cancel()) as left:
+        assert isinstance(next(left)[0], Progress)  # the first one stands still in the middle of its prompt
+        with engine.open(calls[1], Cancel()) as right:
+            folds = ReplyFold(), ReplyFold()
+            for fold, batches in zip(reversed(folds), (right, left), strict=True):
+                for batch in batches:
+                    fold.add(batch)
+    assert [fold.done().finish_reason for fold in folds] == ["length", "length"]
 
 
 def test_generation_stops_at_the_next_step(engine: LlamaCppEngine) -> None:
@@ -237,6 +284,7 @@ def test_an_engine_that_ignores_cancel_is_killed_and_replaced(tmp_path: Path) ->
     policy = Policy(cancel=0.5, first_pause=0.01, load=20)
     program = install(tmp_path)
     with running(server_path=program, server_args=("--behave", "stubborn"), policy=policy, parallel=2) as engine:
+        engine.ready().result(20)
         errors: list[BaseException] = []
         innocent = threading.Event()
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.raw_http import RawRequest, ask, prompt
+from tests.support.server import KEY, write_config
 from tests.support.server_process import ServerProcess, server_process
 
 pytestmark = pytest.mark.group("engine")
@@ -164,3 +165,26 @@ def test_a_key_that_is_taken_away_ends_its_streams(tmp_path: Path) -> None:
         assert final["metadata"]["status"] == "failed"
         assert ask(server.port, "POST", "/api/v1/generate", prompt("x"), {"X-API-Key": server.key}).status == 401
         assert "Paris" in answer_of(server, "another-key-0123456789abcdef", "What is the capital of France?")
+
+
+def test_a_model_that_cannot_be_loaded_fails_alone(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + b"\0" * 60)
+    instances = {
+        "nano": {"type": "llamacpp_binding"},
+        "broken": {"type": "llamacpp_binding", "default_model": str(broken)},
+        "absent": {"type": "llamacpp_binding", "default_model": "no-such-model"},
+    }
+    config = {"bindings_map": dict.fromkeys(instances, "llamacpp_binding"), "defaults": {"ttt_binding": "nano"}}
+    write_config(tmp_path, config, instances)
+    with server_process(tmp_path) as server:
+        server.wait_models("failed")
+        assert "Paris" in answer_of(server, KEY, "What is the capital of France?")
+        for name, code in (("broken", "model_load_failed"), ("absent", "instance_unavailable")):
+            body = prompt("x", binding_name=name)
+            answer = ask(server.port, "POST", "/api/v1/generate", body, {"X-API-Key": KEY})
+            assert (answer.status, answer.json()["code"]) == (503, code), answer
+            assert str(tmp_path) not in answer.body.decode()
+        body = prompt("x", model_name="another-model")
+        answer = ask(server.port, "POST", "/api/v1/generate", body, {"X-API-Key": KEY})
+        assert (answer.status, answer.json()["code"]) == (400, "unknown_model")

@@ -18,6 +18,7 @@ import lollms_server.api
 from lollms_cli.main import COMMANDS, cli
 from lollms_core.errors import MEANINGS
 from lollms_core.types import Params
+from lollms_runtime.yaml_file import load_yaml
 from lollms_server.api.models import GenerateRequest, HealthResponse, InputData, OutputData, StreamChunk
 from lollms_server.core.instances import load_card
 from lollms_server.core.settings import MainConfig
@@ -131,10 +132,13 @@ def test_every_extra() -> None:
 
 
 def test_every_client_binding_and_its_settings() -> None:
-    text = read("DOC_USE.md")
-    names = [path.parent.name for path in (ROOT / "lollms_client" / "llm_bindings").glob("*/__init__.py")]
-    assert names
-    assert not [name for name in names if f"| `{name}`" not in text]
+    files = sorted((ROOT / "lollms_client" / "llm_bindings").glob("*/description.yaml"))
+    assert files
+    text = read("DOC_USE.md").partition("## The Python library")[2]
+    for file in files:
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{file.parent.name}`"))
+        described = [each["name"] for each in load_yaml(file).values["input_parameters"]]
+        assert not [name for name in described if f"`{name}`" not in row], file.parent.name
 
 
 def test_every_variable() -> None:

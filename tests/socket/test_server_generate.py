@@ -56,9 +56,9 @@ def script() -> Script:
     return Script(lambda call: ANSWER)
 
 
-@pytest.fixture(scope="module")
-def server(script: Script) -> Iterator[Served]:
-    with running_server({"main": PortsBinding(script), "seeing": Seeing(script)}) as served:
+@pytest.fixture(scope="module", params=[True, False], ids=["quick route", "documented route"])
+def server(script: Script, request: pytest.FixtureRequest) -> Iterator[Served]:
+    with running_server({"main": PortsBinding(script), "seeing": Seeing(script)}, quick=request.param) as served:
         yield served
 
 

@@ -26,8 +26,8 @@ class Image(PortsBinding):
         return ["image"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Served]:
+@pytest.fixture(scope="module", params=[True, False], ids=["quick route", "documented route"])
+def server(request: pytest.FixtureRequest) -> Iterator[Served]:
     def answer(call: Any) -> Any:
         return RAISED.get(call.messages[-1].text, "fine")
 
@@ -37,7 +37,7 @@ def server() -> Iterator[Served]:
         "bindings_map": {"broken": "no_such_binding"},
         "limits": {"max_item_bytes": 5000, "max_body_bytes": 100_000},
     }
-    with running_server(bindings, config) as served:
+    with running_server(bindings, config, quick=request.param) as served:
         yield served
 
 

@@ -147,6 +147,7 @@ def running_server(
     grace: float = 0.2,
     loaded: LoadedConfig | None = None,
     check_idle: bool = True,
+    quick: bool = True,
 ) -> Iterator[Served]:
     """Serve on a free port until the block ends. The first of `bindings` is the default for text."""
     with contextlib.ExitStack() as stack:
@@ -162,7 +163,7 @@ def running_server(
         sock = stack.enter_context(listen_on("127.0.0.1", 0))
 
         async def serve() -> None:
-            app = create_app(loaded, bindings=bindings, patience=patience)
+            app = create_app(loaded, bindings=bindings, patience=patience, quick=quick)
             server = HttpServer(app, app.services, grace=grace, ready=started.set)
             box.append(Served(app, server, asyncio.get_running_loop(), folder))
             await server.serve([sock])

@@ -90,22 +90,21 @@ def answer_of(
     *,
     codec: Codec | None = None,
     retry: RetryPolicy = NO_RETRY,
-    cancel: Cancel | None = None,
-    on_start: Callable[[], object] = lambda: None,
+    then: Callable[[], object] = lambda: None,
     timeouts: Timeouts = QUICK,
     until: int | None = None,
 ) -> Outcome:
-    """Ask, and collect everything; or stop reading after `until` batches."""
+    """Ask, and collect everything; or leave after `until` events, then call `then` while the transport is open."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, timeouts)
     shown: list[Event] = []
     if kind == "httpx2":
         transport = Httpx2Transport()
-        steps = drive(answer(asked), _Ports(Upstream(chosen, there, transport, retry=retry)), cancel or Cancel())
+        steps = drive(answer(asked), _Ports(Upstream(chosen, there, transport, retry=retry)), Cancel())
         try:
             while until is None or len(shown) < until:
                 shown.extend(next(steps))
             steps.close()
-            on_start()
+            then()
             return Outcome(tuple(shown), None, None)
         except StopIteration as end:
             return Outcome(tuple(shown), end.value, None)
@@ -127,7 +126,7 @@ def answer_of(
             reply = await adrive(answer(asked), ports, sink)
             return Outcome(tuple(shown), reply, None)
         except LollmsError as error:
-            await asyncio.to_thread(on_start)
+            await asyncio.to_thread(then)
             return Outcome(tuple(shown), None, error)
         finally:
             await transport.close()
@@ -153,7 +152,9 @@ def cancelled(
         def run() -> None:
             try:
                 with Upstream(chosen, there, transport, retry=retry).open(CALL, cancel) as batches:
-                    ended.append(None if list(batches) else None)
+                    for _ in batches:
+                        pass
+                ended.append(None)
             except LollmsError as error:
                 ended.append(error)
 
