@@ -113,11 +113,10 @@ class _Work:
     def _ask(self, paths: list[str]) -> Any:
         binding, messages = self._binding, self._call.messages
         turns = [each for each in messages if each.role != "system"]
-        writes = _overrides(binding, "generate_text")
         if len(turns) != 1 and _overrides(binding, "generate_from_messages"):
             exported = OneCallDiscussion(messages).export("openai_chat")
             return binding.generate_from_messages(exported, **self._arguments(binding.generate_from_messages, {}))  # type: ignore[arg-type]
-        if not writes:
+        if not _overrides(binding, "generate_text"):
             return binding.chat(OneCallDiscussion(messages), **self._arguments(binding.chat, {"images": paths or None}))
         return self._ask_for_text(turns, paths)
 

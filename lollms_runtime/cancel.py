@@ -36,8 +36,9 @@ class Cancel:
         with self._lock:
             self._set = True
             undo, self._undo = self._undo, []
-        for callback in undo:
-            callback()
+        with contextlib.ExitStack() as stack:  # all of them run, also if one raises
+            for callback in reversed(undo):
+                stack.callback(callback)
 
     def check(self) -> None:
         """Raise `Cancelled` if the token is set."""

@@ -12,9 +12,10 @@ further request raises `Cancelled` again. An error of a model call carries the r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -114,10 +115,24 @@ def _generate(request: Generate, ports: Ports, cancel: Cancel, observer: Observe
     return reply
 
 
+class _Shown:
+    """One batch on its way from a thread of a group to the reader."""
+
+    __slots__ = ("batch", "taken")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.taken = threading.Event()
+
+
 def _together(request: Together, ports: Ports, cancel: Cancel, observer: Observer) -> Steps[list[Any]]:
-    """Each flow on a thread of a small group; their batches are interleaved as they come."""
+    """Each flow on a thread of a small group; their batches are interleaved as they come.
+
+    A thread goes on when its batch has been taken, so that a slow reader slows the work down, and a stop reaches every
+    flow at the event that was shown last.
+    """
     todo: queue.SimpleQueue[tuple[int, Flow[Any]]] = queue.SimpleQueue()
-    shown: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+    shown: queue.SimpleQueue[_Shown | None] = queue.SimpleQueue()
     results: list[Any] = [None] * len(request.flows)
     group = Cancel(cancel)
     for item in enumerate(request.flows):
@@ -125,49 +140,71 @@ def _together(request: Together, ports: Ports, cancel: Cancel, observer: Observe
 
     def work() -> None:
         try:
-            while True:
+            while not group.is_set:
                 index, flow = todo.get_nowait()
                 try:
-                    results[index] = _pump(drive(flow, ports, group, observer), shown)
+                    results[index] = _pump(drive(flow, ports, group, observer), shown, group)
                 except Exception as error:
                     results[index] = error
+                    if _ends_group(error):
+                        group.set()
         except queue.Empty:
+            pass
+        finally:
             shown.put(None)
 
-    running = min(request.limit, len(request.flows))
+    running = min(max(request.limit, 1), len(request.flows))
     threads = [threading.Thread(target=work, daemon=True) for _ in range(running)]
     for thread in threads:
         thread.start()
     try:
         while running:
-            batch = shown.get()
-            if batch is None:
+            arrived = shown.get()
+            if arrived is None:
                 running -= 1
-            else:
-                yield batch
+            elif not group.is_set:
+                yield arrived.batch
+                arrived.taken.set()
     finally:
         group.set()
         group.detach()
         for thread in threads:
             thread.join()
     cancel.check()
-    return _results(results)
-
-
-def _pump(steps: Steps[T], shown: queue.SimpleQueue[Batch | None]) -> T:
-    while True:
-        try:
-            shown.put(next(steps))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-
-
-def _results(results: list[Any]) -> list[Any]:
-    """Errors of ours are results; anything else is a defect and must not be hidden in a list."""
-    for result in results:
-        if isinstance(result, Exception) and not isinstance(result, LollmsError):
-            raise result
+    _raise_first([result for result in results if isinstance(result, Exception) and _ends_group(result)])
     return results
+
+
+def _pump(steps: Steps[T], shown: queue.SimpleQueue[_Shown | None], group: Cancel) -> T:
+    """Hand over what `steps` yields; a stop of the group is thrown into it."""
+    try:
+        batch = next(steps)
+        while True:
+            item = _Shown(batch)
+            try:
+                with group.undoing(item.taken.set):
+                    shown.put(item)
+                    item.taken.wait()
+            except Cancelled as error:
+                batch = steps.throw(error)
+            else:
+                batch = next(steps)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _ends_group(error: BaseException) -> bool:
+    """Errors of ours are results, but a stop is for all, and a defect must not be hidden in a list."""
+    return isinstance(error, Cancelled) or not isinstance(error, LollmsError)
+
+
+def _raise_first(errors: Sequence[BaseException]) -> None:
+    """Raise a defect, if there is one, else a stop, if there is one."""
+    for error in errors:
+        if not isinstance(error, Cancelled):
+            raise error
+    if errors:
+        raise Cancelled("Stopped on request.")  # of all of them: the partial reply of one would say nothing
 
 
 # ---- async ---------------------------------------------------------------------------------------------------------
@@ -252,26 +289,27 @@ async def _agenerate(request: Generate, ports: AsyncPorts, sink: Sink, observer:
 
 
 async def _atogether(request: Together, ports: AsyncPorts, sink: Sink, observer: Observer) -> list[Any]:
-    gate = asyncio.Semaphore(request.limit)
+    gate = asyncio.Semaphore(max(request.limit, 1))
+
+    failed: list[Exception] = []
 
     async def one(flow: Flow[Any]) -> Any:
         async with gate:
+            if failed:
+                return None  # the others are being cancelled
             try:
                 return await adrive(flow, ports, sink, observer)
-            except Cancelled:
-                raise
-            except LollmsError as error:
+            except Exception as error:
+                if _ends_group(error):
+                    failed.append(error)
+                    raise
                 return error
 
-    stop: BaseException | None = None
     tasks: list[asyncio.Task[Any]] = []
-    try:
+    with contextlib.suppress(ExceptionGroup):  # its members are in `failed`
         async with asyncio.TaskGroup() as group:
             tasks += [group.create_task(one(flow)) for flow in request.flows]
-    except* Cancelled as errors:
-        stop = errors.exceptions[0]
-    if stop is not None:
-        raise stop  # outside of `except*`, which would wrap it again
+    _raise_first(failed)
     return [task.result() for task in tasks]
 
 
@@ -297,19 +335,35 @@ class AsyncStream:
         await self._room.acquire()
         self._queue.put_nowait(batch)
 
-    async def __aiter__(self) -> AsyncIterator[Batch]:
-        while (batch := await self._queue.get()) is not None:
-            self._room.release()
-            yield batch
-        await self.result()
+    def __aiter__(self) -> AsyncStream:
+        return self
+
+    async def __anext__(self) -> Batch:
+        batch = await self._next()
+        if batch is None:
+            await self.result()
+            raise StopAsyncIteration
+        return batch
 
     async def result(self) -> Any:
         """Read what is left, then the value of the work, or its error."""
+        while await self._next() is not None:
+            pass
+        return await self._work()
+
+    async def _next(self) -> Batch | None:
+        """The next batch; None when the work has ended and everything was read, and ever after."""
+        if self._work().done() and self._queue.empty():
+            return None
+        batch = await self._queue.get()
+        if batch is not None:
+            self._room.release()
+        return batch
+
+    def _work(self) -> asyncio.Future[Any]:
         if self._task is None:
             raise RuntimeError("use `async with` before reading the stream")
-        while not self._task.done() and await self._queue.get() is not None:
-            self._room.release()
-        return await self._task
+        return self._task
 
     async def __aexit__(self, *exc: object) -> None:
         task = self._task

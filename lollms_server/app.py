@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,11 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from lollms_core.errors import InternalError, InvalidRequest, LollmsError, MalformedBody, NotFound, meaning
 from lollms_server.api import generate, health, listings, requests
-from lollms_server.api.routes import request_id
+from lollms_server.api.routes import request_id, services
 from lollms_server.core.binding_manager import BindingManager
 from lollms_server.core.bindings import Binding, Surroundings
 from lollms_server.core.config import LoadedConfig
 from lollms_server.core.delivery import Patience
+from lollms_server.core.quick_route import QuickRoute
 from lollms_server.core.requests import Registry
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.responses import FieldError, error_body, error_headers
@@ -32,19 +33,27 @@ _MAX_SHOWN_ERRORS = 20
 
 
 def create_app(
-    loaded: LoadedConfig, *, bindings: Mapping[str, Binding] | None = None, patience: Patience | None = None
+    loaded: LoadedConfig,
+    *,
+    bindings: Mapping[str, Binding] | None = None,
+    patience: Patience | None = None,
+    quick: bool = True,
 ) -> ServerApp:
-    """The application for a configuration; `bindings` are further instances by name, made by the caller."""
-    return ServerApp(_services(loaded, bindings or {}, patience or Patience()))
+    """The application for a configuration; `bindings` are further instances by name, made by the caller.
+
+    `quick` puts the quick route in front of the documented ones; the answers are the same without it.
+    """
+    return ServerApp(_services(loaded, bindings or {}, patience or Patience()), quick=quick)
 
 
 class ServerApp:
     """The ASGI callable. `services` are its parts, `api` the FastAPI application behind the guard."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.api = _api(services)
-        self._guarded = guard(self.api, config=services.loaded.config, keys=services.loaded.keys)
+    def __init__(self, house: Services, *, quick: bool = True) -> None:
+        self.services = house
+        self.api = _api(house)
+        inner = QuickRoute(self.api, house) if quick else self.api
+        self._guarded = guard(inner, config=house.loaded.config, keys=house.loaded.keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._guarded(scope, receive, send)
@@ -73,29 +82,29 @@ def _services(loaded: LoadedConfig, bindings: Mapping[str, Binding], patience: P
     return Services(loaded, manager, scheduler, Registry(most), patience, program_version())
 
 
-def _api(services: Services) -> FastAPI:
+def _api(house: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        surroundings = Surroundings(services.loaded.folders.models)
-        await services.manager.start(surroundings)
+        surroundings = Surroundings(house.loaded.folders.models)
+        await house.manager.start(surroundings)
         try:
             yield
         finally:
-            services.registry.close()
-            services.registry.cancel_all("shutdown")
-            await services.manager.stop()
+            house.registry.close()
+            house.registry.cancel_all("shutdown")
+            await house.manager.stop()
             await surroundings.close()
 
     api = FastAPI(
         title="LoLLMs server",
-        version=services.version,
+        version=house.version,
         description="Generate anything with any model. All routes but / and /health need the header X-API-Key.",
         lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    api.state.services = services
+    api.state.services = house
     for module in (generate, health, listings, requests):
         # Not `include_router`, which puts a second search for the route in front of each.
         api.router.routes.extend(module.router.routes)
@@ -130,10 +139,9 @@ def _handle_errors(api: FastAPI) -> None:
         return _reply(request, InternalError("An unforeseen exception."))  # the guard logs it
 
 
-def _reply(request: Request, error: LollmsError, fields: list[FieldError] | None = None) -> Response:
-    services: Services = request.app.state.services
-    error.message = services.loaded.scrubber.clean(error.message)
-    body = error_body(error, request_id(request), fields or ())
+def _reply(request: Request, error: LollmsError, fields: Sequence[FieldError] = ()) -> Response:
+    error.message = services(request).loaded.scrubber.clean(error.message)
+    body = error_body(error, request_id(request), fields)
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return Response(body, meaning(error).http_status, headers)
 

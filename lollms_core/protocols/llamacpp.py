@@ -4,8 +4,8 @@ The server notices that its client has gone only when it writes. So it is always
 caller wants the answer in one piece (the events fold to the same reply), and for a progress report after every batch of
 the prompt (`return_progress`), the first of which comes at once. Together with a batch of at most 256 tokens, which the
 engine is started with, this reads a long prompt in stages: a request that is closed stops at the end of the stage it is
-in, and other requests get their turn between two stages. Without the reports a closed request is read to its end, which
-takes tens of seconds for a long prompt.
+in, and the engine can let another prompt be read between two stages. Without the reports a closed request is read to
+its end, which takes tens of seconds for a long prompt.
 
 The other way to read in stages would be to send the prompt's tokens piece by piece before the request. It costs a
 request for each stage and two more, has to know what the slot still remembers or it throws that away, and images, which

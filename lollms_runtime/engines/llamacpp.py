@@ -1,8 +1,9 @@
 """The llama.cpp engine: models in GGUF files, in a supervised child process, behind the ports of both drivers.
 
-`open` and `aopen` are the same steps twice: wait until the engine listens, lease a slot, stream, give the slot back. A
-request that did not end by itself leaves its slot to the supervisor, which gives it back when the engine has really
-left it. So nothing of a cancelled request remains here, and the next one never waits behind its rest.
+`open` and `aopen` are the same steps twice: wait until the engine listens, lease a slot, wait for the turn to have the
+prompt read, stream, give the slot back. A request that did not end by itself leaves its slot to the supervisor, which
+gives it back when the engine has really left it. So nothing of a cancelled request remains here, and the next one never
+waits behind its rest.
 
 Each request has a connection of its own. To this machine that costs a fifth of a millisecond, while kept ones would tie
 the engine to one event loop, and llama.cpp's server closes them after so many requests or seconds without a word.
@@ -38,9 +39,10 @@ from lollms_core.protocols.openai import Embeddings, embeddings_request, parse_e
 from lollms_core.protocols.retry import NO_RETRY
 from lollms_core.types import Batch, GenerationCall, ModelInfo, Progress
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.engines.llamacpp_launch import LlamaCppSettings, launch_of
-from lollms_runtime.engines.slots import SlotPool, trail_of
+from lollms_runtime.engines.llamacpp_launch import STAGE, LlamaCppSettings, launch_of
+from lollms_runtime.engines.slots import Lease, SlotPool, trail_of
 from lollms_runtime.engines.supervisor import Endpoint, Policy, State, Supervisor
+from lollms_runtime.engines.turns import ReadingGate, Turn
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.httpx2_sync import Httpx2Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
@@ -62,6 +64,7 @@ class LlamaCppEngine:
         self.settings = settings
         self._process_id = os.getpid()
         self._slots = SlotPool(settings.parallel)
+        self._gate = ReadingGate()
         self._supervisor = Supervisor(launch_of(settings), settings.policy, self._slots.forget)
         self._codec = LlamaCppCodec(images=settings.image_projector is not None, tools=not settings.chat_format)
         weakref.finalize(self, self._supervisor.stop, wait=False)
@@ -110,6 +113,7 @@ class LlamaCppEngine:
         if self._process_id != os.getpid():  # a forked child has an engine and slots of its own
             self._process_id = os.getpid()
             self._slots.begin_anew()
+            self._gate.begin_anew()
         if self._supervisor.state != "failed":
             self._supervisor.start()
         return self._supervisor.ready()
@@ -134,30 +138,34 @@ class LlamaCppEngine:
         if not ready.done():
             yield self._loading()
         _wait(ready, cancel)
-        lease = self._slots.lease(trail_of(call.messages))
+        waiting = self._slots.lease(trail_of(call.messages))
         try:
-            if not lease.done():
-                yield self._queued(lease)
-            slot = _wait(lease, cancel)
+            if not waiting.done():
+                yield self._queued(waiting)
+            lease = _wait(waiting, cancel)
         except BaseException:
-            self._slots.abandon(lease)
+            self._slots.abandon(waiting)
             raise
+        turn = Turn(self._gate, long=_is_long(call, lease))
         endpoint: Endpoint | None = None
         ended = False
         try:
             endpoint = _wait(self._ready(), cancel)
-            with closing(Httpx2Transport()) as transport:
-                upstream = Upstream(self._codec, _at(endpoint, slot), transport, retry=NO_RETRY)
-                with upstream.open(call, cancel) as batches:
-                    yield from batches
-            ended = True
+            while not ended:
+                _wait(turn.ask(), cancel)
+                turn.begin()
+                with closing(Httpx2Transport()) as transport:
+                    upstream = Upstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
+                    with upstream.open(call, cancel) as batches:
+                        ended = yield from _in_turn(turn, batches)
         except (TransportError, UpstreamTimeout) as error:
             if endpoint is not None:
                 with contextlib.suppress(TimeoutError):
                     endpoint.gone.result(_LAST_WORDS)
             _tell(error, endpoint)
         finally:
-            self._give_back(slot, endpoint, ended=ended)
+            turn.end()
+            self._give_back(lease.slot, endpoint, ended=ended)
 
     # ---- generation, for coroutines ----
 
@@ -175,30 +183,40 @@ class LlamaCppEngine:
         if not ready.done():
             yield self._loading()
         await _await(ready)
-        lease = self._slots.lease(trail_of(call.messages))
+        waiting = self._slots.lease(trail_of(call.messages))
         try:
-            if not lease.done():
-                yield self._queued(lease)
-            slot = await asyncio.wrap_future(lease)
+            if not waiting.done():
+                yield self._queued(waiting)
+            lease = await _await(waiting)
         except BaseException:
-            self._slots.abandon(lease)
+            self._slots.abandon(waiting)
             raise
+        turn = Turn(self._gate, long=_is_long(call, lease))
         endpoint: Endpoint | None = None
         ended = False
         try:
             endpoint = await _await(self._ready())
-            async with _closing(AiohttpTransport()) as transport:
-                upstream = AsyncUpstream(self._codec, _at(endpoint, slot), transport, retry=NO_RETRY)
-                async with upstream.open(call) as batches:
-                    async for batch in batches:
-                        yield batch
-            ended = True
+            while not ended:
+                await _await(turn.ask())
+                turn.begin()
+                async with _closing(AiohttpTransport()) as transport:
+                    upstream = AsyncUpstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
+                    async with upstream.open(call) as batches:
+                        async for batch in batches:
+                            if not turn.over:
+                                turn.pause(batch)
+                            yield batch
+                            if not turn.over and turn.makes_way():
+                                break
+                        else:
+                            ended = True
         except (TransportError, UpstreamTimeout) as error:
             if endpoint is not None:
                 await _gone_within(endpoint, _LAST_WORDS)
             _tell(error, endpoint)
         finally:
-            self._give_back(slot, endpoint, ended=ended)
+            turn.end()
+            self._give_back(lease.slot, endpoint, ended=ended)
 
     # ---- what both share ----
 
@@ -206,8 +224,8 @@ class LlamaCppEngine:
         again = ", again" if self._supervisor.error is not None else ""
         return (Progress("load", f"The model {self.settings.name} is being loaded{again}."),)
 
-    def _queued(self, lease: Future[int]) -> Batch:
-        return (Progress("queue", "Waiting for another request to end.", position=self._slots.position(lease)),)
+    def _queued(self, waiting: Future[Lease]) -> Batch:
+        return (Progress("queue", "Waiting for another request to end.", position=self._slots.position(waiting)),)
 
     def _give_back(self, slot: int, endpoint: Endpoint | None, *, ended: bool) -> None:
         if ended:
@@ -295,6 +313,30 @@ class LlamaCppEngine:
 
 
 _EMBEDDINGS = msgspec.structs.replace(LLAMACPP, embeddings_path="/v1/embeddings")
+
+
+_SHORT = 3 * STAGE  # characters that make one stage: more in most texts and languages, which does no harm
+
+
+def _is_long(call: GenerationCall, lease: Lease) -> bool:
+    """Whether more than one stage is to be read, as far as one can tell by looking."""
+    new = call.messages[lease.known :]
+    if call.tools and not lease.known:
+        return True
+    return any(message.images for message in new) or sum(len(message.text) for message in new) > _SHORT
+
+
+def _in_turn(turn: Turn, batches: Iterator[Batch]) -> Generator[Batch, None, bool]:
+    """The batches; whether that was all of them, or the request has to make way."""
+    for batch in batches:
+        turn.pause(batch)
+        yield batch
+        if turn.over:
+            break
+        if turn.makes_way():
+            return False
+    yield from batches
+    return True
 
 
 def _at(endpoint: Endpoint, slot: int) -> Target:

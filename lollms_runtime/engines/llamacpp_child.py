@@ -90,6 +90,7 @@ def _serve(settings: dict[str, Any]) -> Any:
     params.ui = False
     params.endpoint_slots = True
     params.warmup = False
+    params.verbosity = 2  # warnings and errors
     params.n_parallel = settings["parallel"]
     params.n_ctx = settings["context"] * settings["parallel"]  # shared out evenly over the slots
     params.n_batch = params.n_ubatch = settings["stage"]

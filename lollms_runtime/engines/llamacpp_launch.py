@@ -22,7 +22,7 @@ from lollms_runtime.engines.gguf_header import read_header
 from lollms_runtime.engines.supervisor import Launch, Policy
 from lollms_runtime.models import check_gguf
 
-__all__ = ["LlamaCppSettings", "launch_of"]
+__all__ = ["STAGE", "LlamaCppSettings", "launch_of"]
 
 STAGE = 256  # tokens of a prompt that are read between two looks at who is still there
 _USUAL_CONTEXT = 8192

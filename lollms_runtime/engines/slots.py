@@ -18,9 +18,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
 
+import msgspec
+
 from lollms_core.types import Message
 
-__all__ = ["SlotPool", "Trail", "trail_of"]
+__all__ = ["Lease", "SlotPool", "Trail", "trail_of"]
 
 Trail: TypeAlias = tuple[int, ...]
 
@@ -28,6 +30,13 @@ Trail: TypeAlias = tuple[int, ...]
 def trail_of(messages: Sequence[Message]) -> Trail:
     """One number per message. Equal messages have equal numbers; only the choice of a slot depends on it."""
     return tuple(hash((message.role, message.parts, message.tool_call_id)) for message in messages)
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A slot, and how many messages at the beginning of the conversation it has read before."""
+
+    slot: int
+    known: int = 0
 
 
 class SlotPool:
@@ -42,27 +51,28 @@ class SlotPool:
         self._lock = threading.Lock()
         self._free = list(range(self.count))  # the one unused for longest comes first
         self._trails: list[Trail] = [()] * self.count
-        self._waiting: deque[tuple[Future[int], Trail]] = deque()
+        self._waiting: deque[tuple[Future[Lease], Trail]] = deque()
 
-    def lease(self, trail: Trail = ()) -> Future[int]:
-        """A future for a slot number: done already if a slot is free, else in the order of asking.
+    def lease(self, trail: Trail = ()) -> Future[Lease]:
+        """A future for a slot: done already if a slot is free, else in the order of asking.
 
         Give a future that you no longer wait for to `abandon`, and a slot back with `release`.
         """
-        future: Future[int] = Future()
+        future: Future[Lease] = Future()
         with self._lock:
             if not self._free:
                 self._waiting.append((future, trail))
                 return future
-            slot = self._best(trail)
+            lease = self._take(max(self._free, key=lambda slot: self._known(slot, trail)), trail)
+            self._free.remove(lease.slot)
         future.set_running_or_notify_cancel()
-        future.set_result(slot)
+        future.set_result(lease)
         return future
 
-    def abandon(self, future: Future[int]) -> None:
+    def abandon(self, future: Future[Lease]) -> None:
         """Stop waiting; a slot that was handed over in the same moment goes back."""
         if not future.cancel():
-            self.release(future.result())
+            self.release(future.result().slot)
             return
         with self._lock:
             self._waiting = deque(waiter for waiter in self._waiting if waiter[0] is not future)
@@ -76,13 +86,12 @@ class SlotPool:
                     return
                 future, trail = self._waiting.popleft()
                 running = future.set_running_or_notify_cancel()
-                if running:
-                    self._trails[slot] = trail
-            if running:
-                future.set_result(slot)  # outside of the lock, because it runs the callbacks of those who wait
+                lease = self._take(slot, trail) if running else None
+            if lease is not None:
+                future.set_result(lease)  # outside of the lock, because it runs the callbacks of those who wait
                 return
 
-    def position(self, future: Future[int]) -> int | None:
+    def position(self, future: Future[Lease]) -> int | None:
         """How many requests are before this one; None when it does not wait."""
         with self._lock:
             return next((place for place, (other, _) in enumerate(self._waiting) if other is future), None)
@@ -92,9 +101,12 @@ class SlotPool:
         with self._lock:
             self._trails = [()] * self.count
 
-    def _best(self, trail: Trail) -> int:
-        """Take the free slot that knows the most of this conversation, or the one unused for longest."""
-        known = [len(old) if (old := self._trails[slot]) == trail[: len(old)] else 0 for slot in self._free]
-        slot = self._free.pop(max(range(len(known)), key=lambda place: (known[place], -place)))
+    def _known(self, slot: int, trail: Trail) -> int:
+        """How many messages of a conversation a slot has read, if it is the conversation that it worked on last."""
+        old = self._trails[slot]
+        return len(old) if old == trail[: len(old)] else 0
+
+    def _take(self, slot: int, trail: Trail) -> Lease:
+        lease = Lease(slot, self._known(slot, trail))
         self._trails[slot] = trail
-        return slot
+        return lease

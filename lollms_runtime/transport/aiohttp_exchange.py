@@ -1,10 +1,11 @@
 """One request over aiohttp, and its clocks.
 
-Until the headers have come, one `asyncio.timeout` guards an exchange: first for the connection, then, from the moment
-there is one, for the headers. The connector tells that moment, which is why it is a class of ours. While the body is
-read there is no such guard, because the reader's own code runs between two chunks and a time-out must not be held
-across that (PEP 789). Instead there is one timer for the whole body; it looks how long the reader has been waiting, and
-is set again only when it fires. A chunk therefore costs two assignments, where aiohttp's read time-out costs a timer.
+aiohttp bounds the time to connect; everything after that is bounded by one timer of ours, first for the headers, then
+for the body. When it fires, the exchange is stopped: its connection is aborted, or the body's reader gets the error. No
+task is cancelled and no time-out is held while the reader's own code runs between two chunks (PEP 789). The connector
+tells the moment from which to wait for the headers, which is why it is a class of ours. (aiohttp's own time-out for
+reading begins anew with each byte of the headers, and costs a timer for each chunk of the body; ours looks how long the
+reader has been waiting, and is set again only when it fires.)
 
 A connection whose exchange ends early is aborted, not closed: closing would first wait until everything that we still
 meant to send has left, and the other side may have stopped reading.
@@ -49,12 +50,11 @@ class Session:
         self.client = aiohttp.ClientSession(
             connector=_Connector(self.current),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             auto_decompress=False,
             trust_env=False,
         )
-
+        self._connect_times: dict[float, aiohttp.ClientTimeout] = {}
         self._readers: weakref.WeakKeyDictionary[asyncio.Future[None], Exchange | None] = weakref.WeakKeyDictionary()
 
     async def close(self) -> None:
@@ -62,6 +62,14 @@ class Session:
         for exchange in tuple(self.running):
             exchange.stop(failures.stopped())
         await self.client.close()
+
+    def connect_time(self, seconds: float) -> aiohttp.ClientTimeout:
+        """aiohttp's form of a time to connect, kept because there are few of them and making one is slow."""
+        if seconds not in self._connect_times:
+            if len(self._connect_times) > 100:
+                self._connect_times.clear()
+            self._connect_times[seconds] = aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf)
+        return self._connect_times[seconds]
 
     def watch(self, closed: asyncio.Future[None], exchange: Exchange | None) -> None:
         """Tell this exchange (and no earlier one) when the connection with this `closed` is lost.
@@ -91,8 +99,10 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
         connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
-        self._current.get().connected(connection.transport, kept=protocol in self._known)
-        self._known.add(protocol)
+        kept = protocol in self._known
+        if not kept:
+            self._known.add(protocol)
+        self._current.get().connected(connection.transport, kept=kept)
         return connection
 
 
@@ -120,7 +130,7 @@ class Exchange:
         self._times = request.timeouts
         self._end = math.inf if self._times.total is None else self.loop.time() + self._times.total
         self._phase: Literal["connect", "headers", "body"] = "connect"
-        self._guard: asyncio.Timeout | None = None
+        self._task: asyncio.Task[Any] | None = None  # set while it may be cancelled by `stop`
         self._timer: asyncio.TimerHandle | None = None
         self._socket: asyncio.Transport | None = None
         self._kept = False
@@ -150,21 +160,24 @@ class Exchange:
 
     def chunks(self) -> Chunks:
         """The body, unpacked, as it comes; see `AsyncResponse.chunks`."""
-        return Chunks(self, self.response.content, body_of(self.url, self.headers, self._limits))
+        response = self.response
+        body = body_of(self.url, response.headers.get("content-encoding", ""), self._limits)
+        return Chunks(self, response.content, body)
 
     # ---- the context manager
 
     async def __aenter__(self) -> Exchange:
         self._session.running.add(self)
         try:
-            await self._send()
+            response = await self._send()
             if self._stopped is not None:
                 raise self._stopped
-            self._check()
+            if not 200 <= response.status < 300:
+                self._check(response.status)
         except BaseException:
             self._finish()
             raise
-        if not self.response.content.is_eof():
+        if not response.content.is_eof():
             self._watch()
         return self
 
@@ -173,31 +186,38 @@ class Exchange:
     ) -> None:
         self._finish()
 
-    async def _send(self) -> None:
+    async def _send(self) -> aiohttp.ClientResponse:
         """Send the request and wait for the headers."""
+        request, session, times = self._request, self._session, self._times
         split(self.url)
-        request = self._request
-        token = self._session.current.set(self)
+        self._task = asyncio.current_task()
+        token = session.current.set(self)
         try:
-            async with asyncio.timeout_at(min(self.loop.time() + self._times.connect, self._end)) as self._guard:
-                self._response = await self._session.client.request(
-                    request.method,
-                    URL(self.url, encoded=True),
-                    headers=headers_to_send(request),
-                    data=io.BytesIO(request.body) if len(request.body) >= _IN_PIECES else request.body or None,
-                    allow_redirects=False,
-                    ssl=True if self._tls is None else self._tls,
-                )
+            self._response = response = await session.client.request(
+                request.method,
+                URL(self.url, encoded=True),
+                headers=headers_to_send(request),
+                data=io.BytesIO(request.body) if len(request.body) >= _IN_PIECES else request.body or None,
+                allow_redirects=False,
+                timeout=session.connect_time(times.connect if times.total is None else min(times.connect, times.total)),
+                ssl=True if self._tls is None else self._tls,
+            )
         except LollmsError:
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self.failed(error) from error
+        except asyncio.CancelledError:
+            if self._stopped is None or self._task is None or self._phase != "connect" or self._task.uncancel():
+                raise
+            raise self._stopped from None
         finally:
-            self._session.current.reset(token)
+            session.current.reset(token)
+            if self._timer is not None:
+                self._timer.cancel()
         self._phase = "body"
+        return response
 
-    def _check(self) -> None:
-        status = self.response.status
+    def _check(self, status: int) -> None:
         if status < 200:
             raise failures.malformed(self.url, f"it begins with status {status}")
         if 300 <= status < 400:
@@ -238,9 +258,13 @@ class Exchange:
         """There is a connection, perhaps a `kept` one: what counts now is the time until the headers have come."""
         self._socket = transport
         self._kept = kept
-        if self._phase == "connect" and self._guard is not None and not self._guard.expired():
+        if self._phase == "connect":
             self._phase = "headers"
-            self._guard.reschedule(min(self.loop.time() + self._times.first_byte, self._end))
+            self._timer = self.loop.call_at(min(self.loop.time() + self._times.first_byte, self._end), self._late)
+
+    def _late(self) -> None:
+        """The timer has fired before there were headers."""
+        self.stop(self._expired(self.loop.time()))
 
     def _look(self) -> None:
         """The timer has fired: has the reader waited too long?"""
@@ -278,8 +302,8 @@ class Exchange:
         self._stopped = error
         if self._phase == "body":
             self.response.content.set_exception(error)
-        elif self._guard is not None and not self._guard.expired():
-            self._guard.reschedule(self.loop.time())
+        elif self._phase == "connect" and self._task is not None:
+            self._task.cancel()  # and `_send` turns that into the error
         self._abort()
 
     def gone(self) -> bool:
@@ -296,7 +320,7 @@ class Exchange:
         """What an error of the HTTP library means for this exchange."""
         if self._stopped is not None:
             return self._stopped
-        if isinstance(error, TimeoutError) and self._guard is not None and self._guard.expired():
+        if isinstance(error, TimeoutError) and self._phase == "connect":
             return self._expired(self.loop.time())
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
             return failures.bad_address(self.url)

@@ -86,7 +86,7 @@ class _Response:
         if raw.status < 200:
             raise failures.malformed(exchange.url, f"it begins with status {raw.status}")
         self._headers = joined((_text(name), _text(value)) for name, value in raw.headers)
-        self._body = body_of(exchange.url, self._headers, limits)
+        self._body = body_of(exchange.url, self._headers.get("content-encoding", ""), limits)
 
     @property
     def status(self) -> int:

@@ -8,7 +8,7 @@ empty gzip members can go on for ever without giving a single byte.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from lollms_core.protocols.base import Limits
 from lollms_runtime.transport import failures
@@ -72,9 +72,9 @@ class Body:
             raise failures.truncated(self._url)
 
 
-def body_of(url: str, headers: Mapping[str, str], limits: Limits) -> Body:
-    """The body of a reply with these headers (lower-case names). Raises `ProtocolError` for a packing not asked for."""
-    encoding = headers.get("content-encoding", "").strip().lower()
+def body_of(url: str, encoding: str, limits: Limits) -> Body:
+    """The body of a reply with this Content-Encoding. Raises `ProtocolError` for a packing that was not asked for."""
+    encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return Body(url, limits)
     if encoding in ("gzip", "x-gzip"):

@@ -17,6 +17,7 @@ import contextlib
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
 import weakref
@@ -313,7 +314,7 @@ class Wire(httpcore2.NetworkStream):
         number = self._sock.fileno()
         if number < 0:
             return True
-        if not hasattr(select, "poll"):
+        if sys.platform == "win32":  # which has no poll
             return bool(select.select([number], [], [], 0)[0])
         poll = select.poll()
         poll.register(number, select.POLLIN)

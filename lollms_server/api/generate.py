@@ -6,16 +6,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
-from lollms_core.errors import NotFound
-from lollms_runtime.observe import LogObserver
-from lollms_runtime.secrets import Scrubber
-from lollms_server.api.calls import build_call
-from lollms_server.api.models import GenerateRequest, GenerateResponse
-from lollms_server.api.routes import ERRORS, JsonRoute, errors, key_id, request_id, services
-from lollms_server.core.delivery import Patience, deliver
-from lollms_server.core.requests import LOG, RequestContext
+from lollms_server.api.models import GenerateRequest, GenerateResponse, StreamChunk
+from lollms_server.api.routes import ERRORS, JsonRoute, errors, services
+from lollms_server.core.calls import prepare
+from lollms_server.core.delivery import deliver
 from lollms_server.core.services import Services
-from lollms_server.core.work import Work, resources_of
+from lollms_server.core.work import Work
 
 __all__ = ["router"]
 
@@ -31,16 +27,15 @@ _STREAM_EXAMPLE = (
 class _Generation(Response):
     """The answer of a piece of work, made while it is sent."""
 
-    def __init__(self, work: Work, patience: Patience, scrubber: Scrubber) -> None:
+    def __init__(self, work: Work, house: Services) -> None:
         self.status_code = 200
         self.background = None
         self._work = work
-        self._patience = patience
-        self._scrubber = scrubber
+        self._house = house
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await deliver(self._work, scope, receive, send, self._patience, self._scrubber)
+        await deliver(self._work, scope, receive, send, self._house.patience, self._house.loaded.scrubber)
 
 
 @router.post(
@@ -51,30 +46,13 @@ class _Generation(Response):
         **errors(*ERRORS),
         200: {
             "description": "The whole answer; with `stream: true` a stream of `StreamChunk` events.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE}},
+            "content": {
+                "text/event-stream": {"schema": StreamChunk.model_json_schema(), "example": _STREAM_EXAMPLE},
+            },
         },
     },
 )
 async def generate(body: GenerateRequest, request: Request) -> Response:
     """Generate with a binding instance, in one piece or as a stream of server-sent events."""
     house = services(request)
-    return _Generation(await _work(body, request, house), house.patience, house.loaded.scrubber)
-
-
-async def _work(body: GenerateRequest, request: Request, house: Services) -> Work:
-    if body.personality is not None:
-        raise NotFound(f"Personality {body.personality!r} not found or disabled.", param="personality")
-    instance, binding = await house.manager.for_request(body.binding_name, body.generation_type)
-    call, receipt = build_call(body, instance, binding, house.loaded.config.limits.max_item_bytes)
-    name = request_id(request)
-    context = RequestContext(
-        name,
-        key=key_id(request),
-        observer=LogObserver(LOG, name),
-        instance=instance,
-        model=call.model,
-        stream=body.stream,
-        generation_type=body.generation_type,
-    )
-    resources = resources_of(instance, binding, call.model)
-    return Work(call, binding, context, resources, house.registry, house.scheduler, receipt)
+    return _Generation(await prepare(body, request.scope["state"], house), house)

@@ -28,7 +28,6 @@ __all__ = [
     "ListBindingsResponse",
     "ModelDetails",
     "OutputData",
-    "RunningRequest",
     "StreamChunk",
     "ToolSpec",
 ]
@@ -269,15 +268,3 @@ class GetDefaultBindingsResponse(Answer):
     """The defaults section of the configuration."""
 
     defaults: DefaultBindings
-
-
-class RunningRequest(Answer):
-    """A request that waits or runs."""
-
-    request_id: str
-    instance: str
-    model: str
-    state: Literal["queued", "running"]
-    seconds: float
-    stream: bool
-    position: int | None = None

@@ -14,7 +14,7 @@ from typing_extensions import override
 from lollms_server.api.models import ErrorResponse
 from lollms_server.core.services import Services
 
-__all__ = ["ERRORS", "JsonRoute", "errors", "key_id", "request_id", "services"]
+__all__ = ["ERRORS", "JsonRoute", "errors", "request_id", "services"]
 
 _WORDS = {
     400: "The body matches, but cannot be served: an unknown model, a parameter out of bounds, no default binding.",
@@ -55,11 +55,6 @@ def services(request: Request) -> Services:
 def request_id(request: Request) -> str:
     """The id that the guard gave the request."""
     return str(request.scope["state"]["request_id"])
-
-
-def key_id(request: Request) -> str:
-    """The id of the caller's key; "-" where none was asked for."""
-    return str(request.scope["state"].get("key_id", "-"))
 
 
 class _JsonRequest(Request):

@@ -1,21 +1,87 @@
-"""From a request body to a call: the checks that need no I/O, each naming what is at fault."""
+"""From a request body to a piece of work: the checks that need no I/O, each naming what is at fault.
+
+Bodies come from two readers, the documented models and the struct of the quick route; what is needed of them is said in
+protocols, so that both are treated by the same code.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from lollms_core.errors import InvalidRequest, PayloadTooLarge, UnsupportedFeature
+from lollms_core.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedFeature
 from lollms_core.protocols.lollms_input import HISTORY_ROLES, InputItem, messages_of
 from lollms_core.types import GenerationCall, Message, ReceiptItem, Tool
-from lollms_server.api.models import GenerateRequest, InputData, ToolSpec
+from lollms_runtime.observe import LogObserver
 from lollms_server.core.bindings import Binding
 from lollms_server.core.parameters import read_parameters
+from lollms_server.core.requests import LOG, RequestContext
+from lollms_server.core.services import Services
+from lollms_server.core.work import Work, resources_of
 
-__all__ = ["build_call"]
+__all__ = ["Asked", "AskedItem", "build_call", "prepare"]
+
+
+class AskedItem(Protocol):
+    """One item of input as it was sent."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def mime_type(self) -> str | None: ...
+    @property
+    def metadata(self) -> dict[str, Any] | None: ...
+
+
+class AskedFunction(Protocol):
+    """A function that the model may ask for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+
+class AskedTool(Protocol):
+    """A tool that is offered."""
+
+    @property
+    def function(self) -> AskedFunction: ...
+
+
+class Asked(Protocol):
+    """The body of a generate request."""
+
+    @property
+    def input_data(self) -> Sequence[AskedItem]: ...
+    @property
+    def personality(self) -> str | None: ...
+    @property
+    def binding_name(self) -> str | None: ...
+    @property
+    def model_name(self) -> str | None: ...
+    @property
+    def generation_type(self) -> str: ...
+    @property
+    def stream(self) -> bool: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def functions(self) -> Sequence[str] | None: ...
+    @property
+    def tools(self) -> Sequence[AskedTool] | None: ...
+    @property
+    def response_schema(self) -> Mapping[str, Any] | None: ...
+
 
 _OUTPUTS = {
     "ttt": "text",
@@ -30,8 +96,31 @@ _OUTPUTS = {
 _MAX_SCHEMA_BYTES = 256 * 1024
 
 
+async def prepare(asked: Asked, state: Mapping[str, Any], house: Services) -> Work:
+    """The work that a request asks for; `state` is what the guard knows of the request.
+
+    Raises as `build_call` does, `NotFound` for an unknown personality or instance, and `InstanceUnavailable`.
+    """
+    if asked.personality is not None:
+        raise NotFound(f"Personality {asked.personality!r} not found or disabled.", param="personality")
+    instance, binding = await house.manager.for_request(asked.binding_name, asked.generation_type)
+    call, receipt = build_call(asked, instance, binding, house.loaded.config.limits.max_item_bytes)
+    request_id = str(state["request_id"])
+    context = RequestContext(
+        request_id,
+        key=str(state.get("key_id", "-")),
+        observer=LogObserver(LOG, request_id),
+        instance=instance,
+        model=call.model,
+        stream=call.stream,
+        generation_type=asked.generation_type,
+    )
+    resources = resources_of(instance, binding, call.model)
+    return Work(call, binding, context, resources, house.registry, house.scheduler, receipt)
+
+
 def build_call(
-    request: GenerateRequest, instance: str, binding: Binding, max_item_bytes: int
+    request: Asked, instance: str, binding: Binding, max_item_bytes: int
 ) -> tuple[GenerationCall, tuple[ReceiptItem, ...]]:
     """The call that a request makes to a binding, and what of it was left out.
 
@@ -57,7 +146,7 @@ def build_call(
     return call, receipt
 
 
-def _check_items(items: Sequence[InputData], instance: str, binding: Binding, max_item_bytes: int) -> None:
+def _check_items(items: Sequence[AskedItem], instance: str, binding: Binding, max_item_bytes: int) -> None:
     supported = binding.get_supported_input_modalities()
     most = math.ceil(max_item_bytes * 4 / 3)
     for place, item in enumerate(items):
@@ -77,7 +166,7 @@ def _check_items(items: Sequence[InputData], instance: str, binding: Binding, ma
             )
 
 
-def _messages(items: Sequence[InputData], system_message: str) -> tuple[Message, ...]:
+def _messages(items: Sequence[AskedItem], system_message: str) -> tuple[Message, ...]:
     messages = messages_of(
         [InputItem(item.type, item.role, item.data, item.mime_type, item.metadata) for item in items]
     )
@@ -92,7 +181,7 @@ def _messages(items: Sequence[InputData], system_message: str) -> tuple[Message,
     return (Message.system(before + system_message), *turns)
 
 
-def _tool(spec: ToolSpec, place: int) -> Tool:
+def _tool(spec: AskedTool, place: int) -> Tool:
     function = spec.function
     parameters = _schema(function.parameters, f"tools[{place}].function.parameters")
     return Tool(function.name, function.description, parameters or {})

@@ -99,7 +99,9 @@ def test_a_reader_that_leaves_closes_the_connection(client: Client, chaos: Chaos
 
 @pytest.mark.parametrize("mode", ["stall", "bad_chunk", "endless_stream", "gzip_bomb", "slow_headers"])
 def test_an_exchange_that_fails_closes_the_connection(client: Client, chaos: ChaosServer, mode: str) -> None:
-    request = HttpRequest("POST", chaos.url(mode), {}, b"{}", Timeouts(connect=1, first_byte=0.12, idle=0.12, total=0.2))
+    request = HttpRequest(
+        "POST", chaos.url(mode), {}, b"{}", Timeouts(connect=1, first_byte=0.12, idle=0.12, total=0.2)
+    )
     seen: list[float] = []
 
     async def reports(connection: Connection, _: Seen) -> None:
