@@ -140,8 +140,9 @@ class Params(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def given(self) -> dict[str, Any]:
         """The parameters that somebody set, without `extra`, by name."""
-        pairs = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "extra")
-        return {name: value for name, value in pairs if value is not None}
+        fields = msgspec.structs.asdict(self)
+        del fields["extra"]
+        return {name: value for name, value in fields.items() if value is not None}
 
     def over(self, base: Params) -> Params:
         """These parameters where they are set, else those of `base`; `extra` is merged the same way."""

@@ -58,11 +58,10 @@ class Observers(Observer):
 
 
 class LogObserver(Observer):
-    """Logs one line per model call: its request, model, tokens, seconds and outcome; never any content."""
+    """Logs one line per model call: its model, tokens, seconds and outcome; never any content."""
 
-    def __init__(self, logger: logging.Logger, request_id: str = "-") -> None:
+    def __init__(self, logger: logging.Logger) -> None:
         self._log = logger
-        self._id = request_id
         self._start = 0.0
 
     def started(self, call: GenerationCall) -> None:
@@ -71,8 +70,7 @@ class LogObserver(Observer):
     def finished(self, call: GenerationCall, reply: Reply) -> None:
         usage = reply.usage
         self._log.info(
-            "request=%s model=%s finish=%s prompt_tokens=%s completion_tokens=%s seconds=%.3f",
-            self._id,
+            "model=%s finish=%s prompt_tokens=%s completion_tokens=%s seconds=%.3f",
             reply.model or call.model or "-",
             reply.finish_reason,
             usage.prompt_tokens if usage else None,
@@ -83,4 +81,4 @@ class LogObserver(Observer):
     def failed(self, call: GenerationCall, error: BaseException) -> None:
         code = error.code if isinstance(error, LollmsError) else type(error).__name__
         seconds = time.monotonic() - self._start
-        self._log.info("request=%s model=%s failed=%s seconds=%.3f", self._id, call.model or "-", code, seconds)
+        self._log.info("model=%s failed=%s seconds=%.3f", call.model or "-", code, seconds)

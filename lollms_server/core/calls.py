@@ -109,7 +109,7 @@ async def prepare(asked: Asked, state: Mapping[str, Any], house: Services) -> Wo
     context = RequestContext(
         request_id,
         key=str(state.get("key_id", "-")),
-        observer=LogObserver(LOG, request_id),
+        observer=LogObserver(LOG),
         instance=instance,
         model=call.model,
         stream=call.stream,

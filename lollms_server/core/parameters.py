@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from lollms_core.errors import InvalidRequest
 from lollms_core.types import Params, ReceiptItem
 
-__all__ = ["KNOWN", "MAX_PARAMETERS", "Bounds", "ReadParameters", "merge", "read_parameters"]
+__all__ = ["KNOWN", "MAX_PARAMETERS", "Bounds", "ReadParameters", "read_parameters"]
 
 MAX_PARAMETERS = 64
 """How many parameters a request may have."""
@@ -97,14 +97,6 @@ def read_parameters(raw: Mapping[str, Any]) -> ReadParameters:
         else:
             extra[name] = value
     return ReadParameters(Params(**known, extra=extra), system_message, tuple(receipt))
-
-
-def merge(*layers: Params) -> Params:
-    """Parameters in layers, the weakest first: what a later layer sets, wins."""
-    merged = Params()
-    for layer in layers:
-        merged = layer.over(merged)
-    return merged
 
 
 def _is_routing(name: str) -> bool:

@@ -194,8 +194,6 @@ class Registry:
     def __init__(self, bound: int = 2048) -> None:
         self._bound = bound
         self._running: dict[str, RequestContext] = {}
-        self._empty = asyncio.Event()
-        self._empty.set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -223,14 +221,11 @@ class Registry:
         if len(self._running) >= self._bound:
             raise TooManyRequests(f"The server is busy with {self._bound} requests; try again soon.", retry_after=1.0)
         self._running[context.id] = context
-        self._empty.clear()
 
     def release(self, context: RequestContext) -> None:
         """Forget a request; a second time does nothing."""
         if self._running.get(context.id) is context:
             del self._running[context.id]
-        if not self._running:
-            self._empty.set()
 
     def snapshot(self) -> tuple[Running, ...]:
         """What runs now, oldest first."""
@@ -253,7 +248,3 @@ class Registry:
     def close(self) -> None:
         """Take no more requests."""
         self._closed = True
-
-    async def wait_empty(self) -> None:
-        """Wait until nothing runs."""
-        await self._empty.wait()

@@ -15,15 +15,15 @@ CALL = GenerationCall((Message.user(SECRET),), model="m1")
 
 
 def test_the_log_line_has_the_facts_and_no_content(caplog: pytest.LogCaptureFixture) -> None:
-    observer = LogObserver(logging.getLogger("test"), "req-1")
+    observer = LogObserver(logging.getLogger("test"))
     with caplog.at_level(logging.INFO):
         observer.started(CALL)
         observer.delivered([TextDelta(SECRET)])
         observer.finished(CALL, Reply(text=SECRET, model="m2", usage=Usage(3, 4, 7)))
         observer.failed(CALL, IdleTimeout(SECRET))
     done, failed = caplog.messages
-    assert "request=req-1 model=m2 finish=stop prompt_tokens=3 completion_tokens=4" in done
-    assert "request=req-1 model=m1 failed=idle_timeout" in failed
+    assert "model=m2 finish=stop prompt_tokens=3 completion_tokens=4" in done
+    assert "model=m1 failed=idle_timeout" in failed
     assert SECRET not in caplog.text
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lollms_core.errors import InvalidRequest
 from lollms_core.types import Params
-from lollms_server.core.parameters import KNOWN, MAX_PARAMETERS, merge, read_parameters
+from lollms_server.core.parameters import KNOWN, MAX_PARAMETERS, read_parameters
 
 
 def test_known_names_become_fields_under_all_their_spellings() -> None:
@@ -91,15 +91,6 @@ def test_there_is_a_bound_on_how_many() -> None:
     with pytest.raises(InvalidRequest, match=str(MAX_PARAMETERS)):
         read_parameters({f"p{i}": i for i in range(MAX_PARAMETERS + 1)})
     assert [item.action for item in read_parameters({"x" * 65: 1}).receipt] == ["dropped"]
-
-
-def test_later_layers_win_where_they_are_set() -> None:
-    merged = merge(
-        Params(temperature=0.1, max_tokens=5, extra={"a": 1, "b": 1}),
-        Params(temperature=0.2, extra={"b": 2}),
-        Params(top_k=3),
-    )
-    assert merged == Params(temperature=0.2, max_tokens=5, top_k=3, extra={"a": 1, "b": 2})
 
 
 JSON = st.recursive(
