@@ -16,6 +16,11 @@ import time
 from benchmarks import client, footprint, processes, relayed
 from benchmarks.table import Table
 
+NOT_MEASURED = """\
+Not measured here: the share of llama.cpp's own wall-clock speed on a model of 5 ms a token or more, the Ollama path,
+discussions, and anything on a graphics card.
+"""
+
 PARTS = {"footprint": footprint.measure, "client": client.measure, "relayed": relayed.measure}
 
 
@@ -30,7 +35,7 @@ def main() -> int:
     started = os.getloadavg()
     for name in options.only.split(","):
         tables += PARTS[name](options)
-    text = "\n".join([_heading(options, started), *(table.markdown() for table in tables)])
+    text = "\n".join([_heading(options, started), *(table.markdown() for table in tables), NOT_MEASURED])
     print(text)
     if options.write:
         target = processes.ROOT / "benchmarks" / "RESULTS.md"

@@ -56,7 +56,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """One HTTP request as a value. Header names are lower case; `body` is complete."""
+    """One HTTP request as a value. Header names are lower case; `body` is complete.
+
+    `repr` shows neither headers nor query, which may hold a key.
+    """
 
     method: str
     url: str
@@ -66,7 +69,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
     verify_tls: bool = True
 
     def __repr__(self) -> str:
-        return f"HttpRequest({self.method} {self.url}, {len(self.body)} bytes)"
+        return f"HttpRequest({self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes)"
 
 
 class HttpResponse(msgspec.Struct, frozen=True):

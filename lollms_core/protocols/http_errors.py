@@ -232,9 +232,11 @@ def _snippet(body: bytes) -> str:
     return scrub(body[: 4 * SNIPPET_LENGTH].decode("utf-8", "replace"), length=SNIPPET_LENGTH)
 
 
-def not_the_protocol(content_type: str, body: bytes, name: str = "", **fields: Any) -> ProtocolError:
+def not_the_protocol(
+    content_type: str, body: bytes, name: str = "", secrets: Iterable[str] = (), **fields: Any
+) -> ProtocolError:
     """The error for a 2xx answer that is something else, such as the page of a login portal."""
-    begin = _snippet(body)
+    begin = scrub(_snippet(body), secrets)
     return ProtocolError(
         f"{name or 'The backend'} answered with {scrub(content_type, length=100) or 'an unnamed content type'} instead "
         f"of an answer of its protocol. Check the address. It begins: {begin or '(nothing)'}",

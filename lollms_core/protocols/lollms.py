@@ -169,7 +169,7 @@ _decode_response = msgspec.json.Decoder(GenerateResponse).decode
 class LollmsReader(AnswerReader):
     """The reader of one answer. What came in chunks is not taken again from `final`; what did not, is."""
 
-    __slots__ = ("_calls", "_failure", "_receipt", "_secrets", "_text", "_thoughts")
+    __slots__ = ("_calls", "_failure", "_receipt", "_text", "_thoughts")
 
     def __init__(
         self,
@@ -180,9 +180,8 @@ class LollmsReader(AnswerReader):
         name: str = "The lollms server",
         secrets: Sequence[str] = (),
     ) -> None:
-        super().__init__(content_type, limits, name)
+        super().__init__(content_type, limits, name, secrets)
         self._receipt = receipt
-        self._secrets = secrets
         self._text = False  # whether any came in chunks
         self._thoughts = False
         self._calls = 0

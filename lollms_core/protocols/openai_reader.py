@@ -68,7 +68,7 @@ _FINISH = {
 class ChatReader(AnswerReader):
     """The reader of one answer. `secrets` are taken out of the messages of errors that the answer reports."""
 
-    __slots__ = ("_calls", "_finish", "_model", "_receipt", "_secrets", "_splitter", "_usage")
+    __slots__ = ("_calls", "_finish", "_model", "_receipt", "_splitter", "_usage")
 
     def __init__(
         self,
@@ -80,10 +80,9 @@ class ChatReader(AnswerReader):
         name: str = "",
         secrets: Iterable[str] = (),
     ) -> None:
-        super().__init__(content_type, limits, name)
+        super().__init__(content_type, limits, name, secrets)
         self._splitter = ThoughtSplitter() if think_tags else None
         self._receipt = receipt
-        self._secrets = tuple(secrets)
         self._calls = _Calls()
         self._finish = ""
         self._usage: Any = None

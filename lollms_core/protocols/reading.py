@@ -11,7 +11,7 @@ at the next call; whoever wants to raise it at once looks at `error` after each 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lollms_core.errors import LollmsError, ReplyTooLarge, TruncatedStream
 from lollms_core.protocols.base import Limits
@@ -29,15 +29,18 @@ _SNIPPET = 1024
 class AnswerReader(ABC):
     """Base of the readers: subclasses give `payloads` and `body`, and `ended`, which may raise.
 
+    `secrets` are taken out of the messages of errors.
+
     Attributes: `error` is the fault behind the events last returned, `finished` is true once nothing more can come.
     """
 
-    __slots__ = ("_buffer", "_content_type", "_form", "_limits", "_name", "_sse", "error", "finished")
+    __slots__ = ("_buffer", "_content_type", "_form", "_limits", "_name", "_secrets", "_sse", "error", "finished")
 
-    def __init__(self, content_type: str, limits: Limits, name: str = "") -> None:
+    def __init__(self, content_type: str, limits: Limits, name: str = "", secrets: Iterable[str] = ()) -> None:
         self._content_type = content_type
         self._limits = limits
         self._name = name
+        self._secrets = tuple(secrets)
         self._buffer = bytearray()
         self._sse = SseReader(limits)
         self._form = _form_of(content_type)
@@ -113,7 +116,7 @@ class AnswerReader(ABC):
         if self._form == "unknown":
             self._decide(self._buffer, out, last=False)
         if self._form == "other" and len(self._buffer) >= _SNIPPET:
-            raise not_the_protocol(self._content_type, bytes(self._buffer[:_SNIPPET]), self._name)
+            raise not_the_protocol(self._content_type, bytes(self._buffer[:_SNIPPET]), self._name, self._secrets)
 
     def _decide(self, buffer: bytearray, out: list[Event], *, last: bool) -> None:
         begin = bytes(buffer[:_SNIPPET]).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -132,7 +135,7 @@ class AnswerReader(ABC):
     def _whole_body(self, body: bytes, out: list[Event]) -> None:
         begin = body[:_SNIPPET].removeprefix(b"\xef\xbb\xbf").strip()
         if self._form == "other" or (begin and not begin.startswith(b"{")):
-            raise not_the_protocol(self._content_type, body[:_SNIPPET], self._name)
+            raise not_the_protocol(self._content_type, body[:_SNIPPET], self._name, self._secrets)
         if not body.rstrip().endswith(b"}"):
             raise TruncatedStream(
                 f"{self._name or 'The backend'} closed the connection before its answer was complete."

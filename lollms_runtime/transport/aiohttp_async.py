@@ -1,4 +1,4 @@
-"""The asynchronous transport: aiohttp's connections, with clocks of our own (see `aiohttp_exchange`)."""
+"""The asynchronous transport: aiohttp's connections, with a clock of our own (see `aiohttp_session`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lollms_runtime.transport import failures
 from lollms_runtime.transport.wire import tls_context
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.aiohttp_exchange import Exchange, Session
+    from lollms_runtime.transport.aiohttp_exchange import Exchange
+    from lollms_runtime.transport.aiohttp_session import Session
 
 __all__ = ["AiohttpTransport"]
 
@@ -33,10 +34,12 @@ class AiohttpTransport:
 
     def open(self, request: HttpRequest) -> Exchange:
         """See `AsyncTransport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
-        from lollms_runtime.transport.aiohttp_exchange import Exchange, Session
+        from lollms_runtime.transport.aiohttp_exchange import Exchange
 
         loop = asyncio.get_running_loop()
         if self._session is None:
+            from lollms_runtime.transport.aiohttp_session import Session
+
             self._session = Session(loop)
         elif self._session.loop is not loop:
             raise InvalidRequest(

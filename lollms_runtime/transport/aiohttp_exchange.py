@@ -1,11 +1,4 @@
-"""One request over aiohttp, and its clocks.
-
-aiohttp bounds the time to connect; everything after that is bounded by one timer of ours, first for the headers, then
-for the body. When it fires, the exchange is stopped: its connection is aborted, or the body's reader gets the error. No
-task is cancelled and no time-out is held while the reader's own code runs between two chunks (PEP 789). The connector
-tells the moment from which to wait for the headers, which is why it is a class of ours. (aiohttp's own time-out for
-reading begins anew with each byte of the headers, and costs a timer for each chunk of the body; ours looks how long the
-reader has been waiting, and is set again only when it fires.)
+"""One request over aiohttp: the exchange, which is its response as well, and the body's chunks.
 
 A connection whose exchange ends early is aborted, not closed: closing would first wait until everything that we still
 meant to send has left, and the other side may have stopped reading.
@@ -16,104 +9,25 @@ This module imports the HTTP library; it is itself imported when the first reque
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import io
 import math
 import ssl
-import weakref
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, cast
 
 import aiohttp
-from yarl import URL
 
 from lollms_core.errors import LollmsError
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.transport import failures
+from lollms_runtime.transport.aiohttp_session import Session
 from lollms_runtime.transport.limits import Body, body_of
-from lollms_runtime.transport.wire import headers_to_send, joined, split
+from lollms_runtime.transport.wire import headers_to_send, joined
 
-__all__ = ["Exchange", "Session"]
+__all__ = ["Exchange"]
 
-_KEEP_ALIVE = 30.0  # seconds for which an idle connection is kept
 _IN_PIECES = 1 << 20  # a request body of so many bytes is handed over as a file, which is sent in pieces
-
-
-class Session:
-    """The connections of one event loop, and the exchanges that use them."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.running: set[Exchange] = set()
-        self.current: contextvars.ContextVar[Exchange] = contextvars.ContextVar("exchange")
-        self.client = aiohttp.ClientSession(
-            connector=_Connector(self.current),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            auto_decompress=False,
-            trust_env=False,
-        )
-        self._connect_times: dict[float, aiohttp.ClientTimeout] = {}
-        self._readers: weakref.WeakKeyDictionary[asyncio.Future[None], Exchange | None] = weakref.WeakKeyDictionary()
-
-    async def close(self) -> None:
-        """End what is running and close all connections."""
-        for exchange in tuple(self.running):
-            exchange.stop(failures.stopped())
-        await self.client.close()
-
-    def connect_time(self, seconds: float) -> aiohttp.ClientTimeout:
-        """aiohttp's form of a time to connect, kept because there are few of them and making one is slow."""
-        if seconds not in self._connect_times:
-            if len(self._connect_times) > 100:
-                self._connect_times.clear()
-            self._connect_times[seconds] = aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf)
-        return self._connect_times[seconds]
-
-    def watch(self, closed: asyncio.Future[None], exchange: Exchange | None) -> None:
-        """Tell this exchange (and no earlier one) when the connection with this `closed` is lost.
-
-        aiohttp's parser can give up a connection in the middle of a body without telling the body's reader.
-        """
-        if closed not in self._readers:
-            closed.add_done_callback(self._lost)
-        self._readers[closed] = exchange
-
-    def _lost(self, closed: asyncio.Future[None]) -> None:
-        if not closed.cancelled():
-            closed.exception()  # it has been looked at
-        exchange = self._readers.pop(closed, None)
-        if exchange is not None:
-            exchange.lost()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells the current exchange when it has a connection."""
-
-    def __init__(self, current: contextvars.ContextVar[Exchange]) -> None:
-        super().__init__(limit=0, keepalive_timeout=_KEEP_ALIVE, resolver=_Resolver())
-        self._current = current
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections that have served before
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        kept = protocol in self._known
-        if not kept:
-            self._known.add(protocol)
-        self._current.get().connected(connection.transport, kept=kept)
-        return connection
-
-
-class _Resolver(aiohttp.ThreadedResolver):
-    """A name without addresses is unknown."""
-
-    async def resolve(self, *args: Any, **kwargs: Any) -> Any:
-        found = await super().resolve(*args, **kwargs)
-        if not found:
-            raise OSError("the name has no addresses")
-        return found
 
 
 class Exchange:
@@ -131,7 +45,7 @@ class Exchange:
         self._end = math.inf if self._times.total is None else self.loop.time() + self._times.total
         self._phase: Literal["connect", "headers", "body"] = "connect"
         self._task: asyncio.Task[Any] | None = None  # set while it may be cancelled by `stop`
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf  # for the headers, or for the end of a body that is complete but for its end
         self._socket: asyncio.Transport | None = None
         self._kept = False
         self._closed: asyncio.Future[None] | None = None
@@ -189,13 +103,13 @@ class Exchange:
     async def _send(self) -> aiohttp.ClientResponse:
         """Send the request and wait for the headers."""
         request, session, times = self._request, self._session, self._times
-        split(self.url)
+        address = session.address(self.url)
         self._task = asyncio.current_task()
         token = session.current.set(self)
         try:
             self._response = response = await session.client.request(
                 request.method,
-                URL(self.url, encoded=True),
+                address,
                 headers=headers_to_send(request),
                 data=io.BytesIO(request.body) if len(request.body) >= _IN_PIECES else request.body or None,
                 allow_redirects=False,
@@ -212,9 +126,9 @@ class Exchange:
             raise self._stopped from None
         finally:
             session.current.reset(token)
-            if self._timer is not None:
-                self._timer.cancel()
+            self._task = None
         self._phase = "body"
+        self._deadline = math.inf
         return response
 
     def _check(self, status: int) -> None:
@@ -225,7 +139,7 @@ class Exchange:
 
     def _watch(self) -> None:
         """The body is still to come: watch the clock and the connection."""
-        self._timer = self.loop.call_at(min(self.loop.time() + self._times.idle, self._end), self._look)
+        self._session.look_at(min(self.loop.time() + self._times.idle, self._end))
         connection = self.response.connection
         protocol = None if connection is None else connection.protocol
         self._closed = None if protocol is None else protocol.closed
@@ -237,19 +151,16 @@ class Exchange:
     def _finish(self) -> None:
         """Give the connection back if the answer is complete, else abort it."""
         self._session.running.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
         if self._closed is not None:
             self._session.watch(self._closed, None)
-        response = self._response
-        if response is not None and response.connection is None:
-            return  # the answer was complete, and aiohttp has taken the connection back
-        if response is not None:
-            response.close()
         self._abort()
+        if self._response is not None:
+            self._response.close()
 
     def _abort(self) -> None:
-        if self._socket is not None:
+        # When the answer is complete, aiohttp takes the connection back at once, and it may serve others already.
+        taken_back = self._response is not None and self._response.connection is None
+        if self._socket is not None and not taken_back:
             self._socket.abort()
 
     # ---- time
@@ -260,32 +171,19 @@ class Exchange:
         self._kept = kept
         if self._phase == "connect":
             self._phase = "headers"
-            self._timer = self.loop.call_at(min(self.loop.time() + self._times.first_byte, self._end), self._late)
+            self._deadline = self.loop.time() + self._times.first_byte
+            self._session.look_at(min(self._deadline, self._end))
 
-    def _late(self) -> None:
-        """The timer has fired before there were headers."""
-        self.stop(self._expired(self.loop.time()))
+    def due(self, now: float) -> float:
+        """The moment at which the exchange is late, if nothing happens until then."""
+        if self._phase == "connect" or (self._phase == "body" and self.response.content.is_eof()):
+            return math.inf
+        if self._phase == "body" and not self.hurried:
+            return min(min(self.waits_since, now) + self._times.idle, self._end)
+        return min(self._deadline, self._end)
 
-    def _look(self) -> None:
-        """The timer has fired: has the reader waited too long?"""
-        now = self.loop.time()
-        due = min(self.waits_since, now) + self._times.idle
-        if now >= self._end or due <= now:
-            self.stop(self._expired(now))
-        else:
-            self._timer = self.loop.call_at(min(due, self._end), self._look)
-
-    def hurry(self, seconds: float) -> None:
-        """See `Response.hurry`."""
-        if not self.hurried and self._timer is not None:
-            self.hurried = True
-            self._timer.cancel()
-            self._timer = self.loop.call_later(seconds, self._hurried_enough)
-
-    def _hurried_enough(self) -> None:
-        self.stop(failures.idle_timeout(self.url, self._times.idle))
-
-    def _expired(self, now: float) -> LollmsError:
+    def late(self, now: float) -> LollmsError:
+        """The error of an exchange that is late."""
         times = self._times
         if times.total is not None and now >= self._end:
             return failures.total_timeout(self.url, times.total)
@@ -294,6 +192,13 @@ class Exchange:
         if self._phase == "headers":
             return failures.first_byte_timeout(self.url, times.first_byte)
         return failures.idle_timeout(self.url, times.idle)
+
+    def hurry(self, seconds: float) -> None:
+        """See `Response.hurry`."""
+        if not self.hurried and not self.response.content.is_eof():
+            self.hurried = True
+            self._deadline = self.loop.time() + seconds
+            self._session.look_at(self._deadline)
 
     # ---- errors
 
@@ -321,7 +226,7 @@ class Exchange:
         if self._stopped is not None:
             return self._stopped
         if isinstance(error, TimeoutError) and self._phase == "connect":
-            return self._expired(self.loop.time())
+            return self.late(self.loop.time())
         if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
             return failures.bad_address(self.url)
         if isinstance(error, (aiohttp.ClientConnectorDNSError, UnicodeError)):
@@ -371,9 +276,12 @@ class Chunks:
             if self._failure is not None:
                 self._end()
                 raise StopAsyncIteration
-            exchange.waits_since = self._time()
             try:
-                data = await self._read()
+                if self._content.is_eof():
+                    data = self._content.read_nowait()
+                else:
+                    exchange.waits_since = self._time()
+                    data = await self._read()
             except (LollmsError, aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError) as error:
                 data = self._keep(error)
             except RuntimeError as error:

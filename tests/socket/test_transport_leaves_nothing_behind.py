@@ -19,9 +19,10 @@ from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.httpx2_sync import Httpx2Transport
 from tests.support.aio import CLIENTS
 from tests.support.chaos import ChaosServer, refused_url
+from tests.support.chaos_modes import answer_json
 
 MODES = ["ok_json", "ok_sse", "stall", "never", "fin_chunked", "rst", "not_http", "bad_chunk", "redirect", "status-503"]
-QUICK = Timeouts(connect=1, first_byte=0.05, idle=0.05, total=1)
+QUICK = Timeouts(connect=1, first_byte=0.03, idle=0.03, total=1)
 
 
 @pytest.mark.parametrize("name", CLIENTS)
@@ -68,6 +69,26 @@ def test_one_transport_serves_one_event_loop_at_a_time() -> None:
             with pytest.raises(errors.InvalidRequest, match="one client for each event loop"):
                 asyncio.run(one())
             first.run(transport.close())
+
+
+def test_a_slow_reader_of_a_complete_answer_keeps_no_connection_and_ends_no_other() -> None:
+    short = Timeouts(connect=5, first_byte=0.05, idle=0.05, total=0.1)
+
+    async def work(chaos: ChaosServer) -> None:
+        transport = AiohttpTransport()
+        async with transport.open(HttpRequest("GET", chaos.url("ok_json"), timeouts=short)) as first:
+            async with transport.open(HttpRequest("GET", chaos.url("drip"))) as second:
+                chunks = second.chunks()
+                deadline = asyncio.get_running_loop().time() + 0.3
+                while asyncio.get_running_loop().time() < deadline:
+                    await anext(chunks)
+                assert b"".join([data async for data in first.chunks()]) == answer_json()
+                await anext(chunks)
+        await transport.close()
+
+    with ChaosServer() as chaos:
+        asyncio.run(work(chaos))
+        assert len(chaos.connections) == 1
 
 
 def test_a_closed_transport_can_be_used_again() -> None:
@@ -117,9 +138,6 @@ transport = Httpx2Transport()
 def get(mode):
     with transport.open(HttpRequest("GET", url + mode), Cancel()) as response:
         return b"".join(response.chunks())
-
-def first_chunk(opened):
-    return next(opened.chunks())
 
 get("ok_json")                                       # leaves an idle connection
 with transport.open(HttpRequest("GET", url + "drip"), Cancel()) as response:

@@ -26,7 +26,7 @@ __all__ = ["CALL", "KINDS", "Outcome", "answer_of", "call", "cancelled", "fetch"
 
 KINDS = ["httpx2", "aiohttp"]
 
-QUICK = Timeouts(connect=2, first_byte=0.15, idle=0.15, total=10)
+QUICK = Timeouts(connect=2, first_byte=0.1, idle=0.1, total=10)
 
 
 def call(stream: bool = True) -> GenerationCall:
