@@ -18,6 +18,10 @@ SPECIFICATION = Path(__file__).resolve().parents[2] / "shared" / "spec"
 GROUPS: dict[str, tuple[bool, str]] = {
     "engine": (importlib.util.find_spec("xllamacpp") is not None, "pip install -e .[llamacpp]"),
     "gguf": (importlib.util.find_spec("gguf") is not None, "pip install -e .[dev]"),
+    "torch": (
+        all(importlib.util.find_spec(name) for name in ("torch", "transformers")),
+        "pip install -r tests/heavy/requirements.txt",
+    ),
     "spec": (SPECIFICATION.is_dir(), "put the specification's documents into ../shared/spec"),
     "curl": (shutil.which("curl") is not None, "install curl with your system's package manager"),
     "gcc": (shutil.which("gcc") is not None, "install gcc with your system's package manager"),
