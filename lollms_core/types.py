@@ -140,13 +140,14 @@ class Params(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def given(self) -> dict[str, Any]:
         """The parameters that somebody set, without `extra`, by name."""
-        fields = msgspec.structs.asdict(self)
-        del fields["extra"]
-        return {name: value for name, value in fields.items() if value is not None}
+        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
 
     def over(self, base: Params) -> Params:
         """These parameters where they are set, else those of `base`; `extra` is merged the same way."""
         return Params(**{**base.given(), **self.given()}, extra={**base.extra, **self.extra})
+
+
+_PARAMETERS = tuple(name for name in Params.__struct_fields__ if name != "extra")
 
 
 class GenerationCall(msgspec.Struct, frozen=True):

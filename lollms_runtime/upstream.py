@@ -15,7 +15,9 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from lollms_core.errors import LollmsError, TransportError, UpstreamTimeout
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Reader, Sleep, Target
@@ -171,14 +173,9 @@ class AsyncUpstream:
         self._transport = transport
         self._retry = retry or RetryPolicy()
 
-    @contextlib.asynccontextmanager
-    async def open(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
+    def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """See `Upstream.open`."""
-        batches = self._batches(call)
-        try:
-            yield batches
-        finally:
-            await batches.aclose()
+        return _Answer(self, call)
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """See `Upstream.fetch`."""
@@ -189,31 +186,6 @@ class AsyncUpstream:
                 if not _is_good(response.status):
                     raise self._codec.error(response, self._target)
                 return response
-            except LollmsError as error:
-                delay = tries.pause(error)
-            await asyncio.sleep(delay)
-
-    async def _batches(self, call: GenerationCall) -> AsyncGenerator[Batch, None]:
-        tries = _Tries(self._retry, self._target.provider)
-        while True:
-            try:
-                request = await self._prepared(call)
-                async with self._transport.open(request) as response:
-                    if not _is_good(response.status):
-                        raise self._codec.error(await _aread(response), self._target)
-                    reader = self._codec.reader(call, response.headers.get("content-type", ""), self._target)
-                    async for data in response.chunks():
-                        if batch := reader.feed(data):
-                            tries.delivered = True
-                            yield batch
-                        if reader.error is not None:
-                            raise reader.error
-                        if reader.finished:
-                            response.hurry(_TAIL)
-                    if batch := reader.close():
-                        tries.delivered = True
-                        yield batch
-                return
             except LollmsError as error:
                 delay = tries.pause(error)
             await asyncio.sleep(delay)
@@ -237,6 +209,91 @@ class AsyncUpstream:
     async def _whole(self, request: HttpRequest) -> HttpResponse:
         async with self._transport.open(request) as response:
             return await _aread(response)
+
+
+class _Answer:
+    """The answer to one call of an `AsyncUpstream`: a context manager and, inside of it, the iterator of its batches.
+
+    A class, because an async generator costs more, and needs a context manager around it to be closed in time.
+    """
+
+    def __init__(self, upstream: AsyncUpstream, call: GenerationCall) -> None:
+        self._upstream = upstream
+        self._call = call
+        self._tries = _Tries(upstream._retry, upstream._target.provider)
+        self._exchange: AbstractAsyncContextManager[AsyncResponse] | None = None
+        self._response: AsyncResponse | None = None  # of this try; `_reader` and `_chunks` belong to it
+        self._reader: Reader
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._over = False
+
+    async def __aenter__(self) -> _Answer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True
+        await self._leave(error)
+
+    def __aiter__(self) -> _Answer:
+        return self
+
+    async def __anext__(self) -> Batch:
+        while not self._over:
+            try:
+                batch = await self._next()
+            except LollmsError as error:
+                self._over = True  # unless there is another try
+                await self._leave(error)
+                delay = self._tries.pause(error)
+                self._over = False
+            else:
+                if batch:
+                    self._tries.delivered = True
+                    return batch
+                self._over = True
+                await self._leave(None)
+                break
+            await asyncio.sleep(delay)
+        raise StopAsyncIteration
+
+    async def _next(self) -> Batch:
+        """The next batch of this try; an empty one at its end."""
+        response = self._response or await self._begin()
+        reader = self._reader
+        while self._chunks is not None:
+            if reader.error is not None:
+                raise reader.error
+            if reader.finished:
+                response.hurry(_TAIL)
+            try:
+                data = await self._chunks.__anext__()
+            except StopAsyncIteration:
+                self._chunks = None
+                return reader.close()
+            if batch := reader.feed(data):
+                return batch
+        return ()
+
+    async def _begin(self) -> AsyncResponse:
+        """Send the request, and see what kind of answer comes."""
+        upstream, call = self._upstream, self._call
+        exchange = upstream._transport.open(await upstream._prepared(call))
+        response = await exchange.__aenter__()
+        self._exchange = exchange
+        if not _is_good(response.status):
+            raise upstream._codec.error(await _aread(response), upstream._target)
+        self._reader = upstream._codec.reader(call, response.headers.get("content-type", ""), upstream._target)
+        self._chunks = response.chunks()
+        self._response = response
+        return response
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """End the exchange of this try."""
+        exchange, self._exchange, self._response = self._exchange, None, None
+        if exchange is not None:
+            await exchange.__aexit__(type(error) if error is not None else None, error, None)
 
 
 async def _aread(response: AsyncResponse) -> HttpResponse:

@@ -19,7 +19,45 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 __all__ = ["LimitedHttpProtocol", "protocol_class"]
 
 _IDLE, _HEAD, _BODY = range(3)
+_CONTINUE = b"HTTP/1.1 100"
 _CLOSE = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
+
+
+class HeadWithBody:
+    """The transport of one reply: sends the head together with the first piece of the body.
+
+    uvicorn writes them one after the other, and each write is a system call and a packet. A head whose body is not
+    there yet leaves at the loop's next turn.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = b""  # None once it has left
+
+    def write(self, data: bytes) -> None:
+        head = self._head
+        if head is None or (not head and data.startswith(_CONTINUE)):
+            self._transport.write(data)
+        elif head:
+            self._head = None
+            self._transport.write(head + data)
+        else:
+            self._head = data
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -85,7 +123,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._too_large = True
             raise ValueError("the head of the request is over a limit")
         self._state = _BODY
+        cycle = self.cycle
         super().on_headers_complete()
+        if self.cycle is not cycle and self.scope["method"] != "HEAD":  # else an upgrade, or there is no body to come
+            self.cycle.transport = cast(asyncio.Transport, HeadWithBody(self.transport, self.loop))
 
     @override
     def on_message_complete(self) -> None:

@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Literal
 
 import msgspec
@@ -106,41 +108,20 @@ class RequestContext:
         if self._task is not None:
             self._task.cancel()
 
-    @contextlib.asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    def working(self) -> AbstractAsyncContextManager[None]:
         """The current task works for this request: `cancel` interrupts it inside the block, and not after it.
 
         A stop that was asked for leaves the block as the error that says why.
         """
-        task = self._task = asyncio.current_task()
-        token = CURRENT.set(self)
-        timer = None
-        if self.deadline is not None:
-            timer = asyncio.get_running_loop().call_at(self.deadline, self.cancel, "deadline")
-        try:
-            if self.stop_reason is not None:
-                raise self.stopped()
-            yield
-        except asyncio.CancelledError:
-            if not self._taken_back():
-                raise
-            raise self.stopped() from None
-        finally:
-            CURRENT.reset(token)
-            if timer is not None:
-                timer.cancel()
-            if self.stop_reason is not None and task is not None and task.cancelling():
-                await self._absorb()
-            self._task = None
+        return _Working(self)
 
-    @contextlib.asynccontextmanager
-    async def stoppable(self) -> AsyncIterator[None]:
+    def stoppable(self) -> AbstractAsyncContextManager[None]:
         """Around one model call: a stop leaves as an error of ours, so that the driver keeps the partial reply."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not self._taken_back():
-                raise
+        return _Stoppable(self)
+
+    def translate(self, error: BaseException | None) -> None:
+        """Raise the error that says why in place of a cancellation that was our own; else do nothing."""
+        if isinstance(error, asyncio.CancelledError) and self._taken_back():
             raise self.stopped() from None
 
     def _taken_back(self) -> bool:
@@ -186,6 +167,57 @@ class RequestContext:
             stream=self.stream,
             position=self.position,
         )
+
+
+class _Stoppable:
+    """See `RequestContext.stoppable`. A class, because a generator for each request costs several times more."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.translate(error)
+
+
+class _Working:
+    """See `RequestContext.working`."""
+
+    __slots__ = ("_context", "_timer", "_token")
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        context = self._context
+        if context.stop_reason is not None:
+            raise context.stopped()
+        context._task = asyncio.current_task()
+        self._token = CURRENT.set(context)
+        if context.deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(context.deadline, context.cancel, "deadline")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        context = self._context
+        CURRENT.reset(self._token)
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            context.translate(error)
+        finally:
+            task = context._task
+            if context.stop_reason is not None and task is not None and task.cancelling():
+                await context._absorb()
+            context._task = None
 
 
 class Registry:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Literal
@@ -190,7 +190,7 @@ class Scheduler:
         self._key_bound = key_bound
         self._capacity: dict[str, int] = {}
         self._in_use: Counter[str] = Counter()
-        self._keys: Counter[str] = Counter()
+        self._keys: dict[str, int] = {}
         self._queue: dict[Lease, None] = {}
         self._nested: dict[Lease, None] = {}
         self._mean_hold = 1.0
@@ -243,22 +243,29 @@ class Scheduler:
 
     def _admit(self, lease: Lease) -> None:
         """Grant at once, or queue. A nested lease belongs to a request that was counted and admitted before."""
-        line = self._nested if lease.nested else self._queue
-        if not lease.nested and self._keys[lease.key] >= self._key_bound:
+        nested = lease.nested
+        line = self._nested if nested else self._queue
+        count = 0 if nested else self._keys.get(lease.key, 0)
+        if count >= self._key_bound:
             raise self._too_many(f"This key already has {self._key_bound} requests running or waiting")
-        before = line if lease.nested else self._line()
-        if self._fits(lease) and all(lease.resources.isdisjoint(other.resources) for other in before):
+        if not lease.resources:
+            lease.active = True
+        elif self._fits(lease) and self._passes(lease, line if nested else self._line()):
             self._take(lease)
-        elif len(self._queue) >= self._queue_bound and not lease.nested:
+        elif len(self._queue) >= self._queue_bound and not nested:
             raise self._too_many(f"{len(self._queue)} requests are waiting already")
         else:
             line[lease] = None
-        if not lease.nested:
-            self._keys[lease.key] += 1
+        if not nested:
+            self._keys[lease.key] = count + 1
 
     def _too_many(self, why: str) -> TooManyRequests:
         seconds = min(60, max(1, round(self._mean_hold)))
         return TooManyRequests(f"{why}; try again in {seconds} s.", retry_after=float(seconds))
+
+    def _passes(self, lease: Lease, before: Iterable[Lease]) -> bool:
+        """Whether a lease needs nothing that one before it waits for."""
+        return all(lease.resources.isdisjoint(other.resources) for other in before)
 
     def _fits(self, lease: Lease) -> bool:
         return all(self._in_use[name] < self._capacity.get(name, 1 << 62) for name in lease.resources)
@@ -274,13 +281,16 @@ class Scheduler:
             lease.active = False
             for name in lease.resources:
                 self._in_use[name] -= 1
-        waited = self._nested if lease.nested else self._queue
+        nested = lease.nested
+        waited = self._nested if nested else self._queue
         if lease in waited:
             del waited[lease]
             self._moved()
-        if not lease.nested:
-            self._keys[lease.key] -= 1
-            if self._keys[lease.key] <= 0:
+        if not nested:
+            count = self._keys[lease.key] - 1
+            if count > 0:
+                self._keys[lease.key] = count
+            else:
                 del self._keys[lease.key]
         if held is not None:
             self._mean_hold += (held - self._mean_hold) * 0.1

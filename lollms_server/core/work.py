@@ -6,9 +6,10 @@ forgotten, all before the last byte of its answer leaves. So when a caller has i
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import msgspec
 
@@ -33,8 +34,7 @@ def resources_of(instance: str, binding: Binding, model: str) -> frozenset[str]:
     return frozenset(needed)
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """One generation, ready to run."""
 
     call: GenerationCall
@@ -55,11 +55,14 @@ class Work:
             self.resources, key=context.key, request_id=context.id, on_position=self._position(sink)
         )
         try:
-            with self.registry.registered(context):
+            self.registry.register(context)
+            try:
                 async with context.working(), lease:
                     context.position = None
                     ports = BindingPorts(self.binding, context)
                     reply = await adrive(answer(self.call), ports, sink, context.observer)
+            finally:
+                self.registry.release(context)
         except LollmsError as error:
             if error.partial is not None:
                 error.partial = self._completed(error.partial)
@@ -89,12 +92,9 @@ class BindingPorts:
         self._binding = binding
         self._context = context
 
-    @contextlib.asynccontextmanager
-    async def open(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
+    def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Ask the binding; a stop of the request leaves as an error that keeps the partial reply."""
-        async with self._context.stoppable():
-            async with self._binding.open(call) as batches:
-                yield batches
+        return _Asked(self._context, self._binding.open(call))
 
     async def tool(self, call: ToolCall, sink: Sink) -> str:
         """The server runs no tools: a model's tool calls go to the caller."""
@@ -103,3 +103,32 @@ class BindingPorts:
     async def count(self, text: str) -> int:
         """The length in tokens by the binding's own tokenizer."""
         return await self._binding.count_tokens(text, model_name=self._context.model or None)
+
+
+class _Asked:
+    """A binding's block, inside of which the request can be stopped (see `RequestContext.stoppable`)."""
+
+    __slots__ = ("_block", "_context")
+
+    def __init__(self, context: RequestContext, block: AbstractAsyncContextManager[AsyncIterator[Batch]]) -> None:
+        self._context = context
+        self._block = block
+
+    async def __aenter__(self) -> AsyncIterator[Batch]:
+        try:
+            return await self._block.__aenter__()
+        except asyncio.CancelledError as error:
+            self._context.translate(error)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            if await self._block.__aexit__(kind, error, trace):
+                return True
+        except asyncio.CancelledError as other:
+            self._context.translate(other)
+            raise
+        self._context.translate(error)
+        return None

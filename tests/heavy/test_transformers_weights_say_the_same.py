@@ -1,4 +1,4 @@
-"""The weights for transformers in `nano/hf` and the GGUF file that ships are one model: same prompt, same greedy text."""
+"""The weights for transformers in `nano/hf` and the shipped GGUF file are one model: same prompt, same greedy text."""
 
 from __future__ import annotations
 
