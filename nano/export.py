@@ -1,6 +1,6 @@
 """Write the trained weights as a transformers folder and as GGUF files.
 
-usage: python export.py   reads work/model.pt, train.json and tokenizer.json; writes hf/ and work/lollms-nano-*.gguf
+usage: python export.py   reads build/model.pt, train.json and tokenizer.json; writes hf/ and build/lollms-nano-*.gguf
 """
 
 from __future__ import annotations

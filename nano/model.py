@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HERE = Path(__file__).resolve().parent
-WORK = HERE / "work"  # heavy intermediate files, not under version control
+WORK = HERE / "build"  # heavy intermediate files, not under version control
 
 
 @dataclass

@@ -7,7 +7,7 @@ The learning rates follow the step number, never the clock: the same seed and st
 in the same order. Sums of floating-point numbers still depend on the number of threads, on the processor
 and on the version of torch, so weights made elsewhere are close, not equal bit by bit.
 
-usage: python train.py [--steps N] [--seed N] [--threads N]   writes work/model.pt and train.json
+usage: python train.py [--steps N] [--seed N] [--threads N]   writes build/model.pt and train.json
 """
 
 from __future__ import annotations

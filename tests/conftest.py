@@ -8,11 +8,10 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-SPECIFICATION = Path(__file__).resolve().parents[2] / "shared" / "spec"
+from tests.spec.blocks import FOLDER as SPECIFICATION
 
 # name of the group -> (is it there?, how to get it)
 GROUPS: dict[str, tuple[bool, str]] = {
@@ -22,7 +21,7 @@ GROUPS: dict[str, tuple[bool, str]] = {
         all(importlib.util.find_spec(name) for name in ("torch", "transformers")),
         "pip install -r tests/heavy/requirements.txt",
     ),
-    "spec": (SPECIFICATION.is_dir(), "put the specification's documents into ../shared/spec"),
+    "spec": (SPECIFICATION.is_dir(), "set LOLLMS_SPEC_DIR to the folder of the specification's documents"),
     "curl": (shutil.which("curl") is not None, "install curl with your system's package manager"),
     "gcc": (shutil.which("gcc") is not None, "install gcc with your system's package manager"),
 }
