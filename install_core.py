@@ -42,6 +42,9 @@ def main() -> int:
         command = " ".join(map(str, error.cmd))
         say(f"This step failed (exit code {error.returncode}); its own words are above:\n  {command}")
         return 1
+    except KeyboardInterrupt:
+        say("Stopped; run it again to go on.")
+        return 130
     return 0
 
 

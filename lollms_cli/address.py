@@ -7,7 +7,7 @@ import os
 from lollms_core.errors import InvalidRequest
 from lollms_core.safety import hosts
 
-__all__ = ["base_url", "default_port", "listen_address"]
+__all__ = ["base_url", "default_port", "listen_address", "port_number"]
 
 _PORT = 9601
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what a server binds to, not what one calls
@@ -16,10 +16,13 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what a server binds 
 def default_port() -> int:
     """The port of `LOLLMS_PORT`, else 9601. Raises `InvalidRequest`."""
     text = os.environ.get("LOLLMS_PORT", "").strip()
-    if not text:
-        return _PORT
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise InvalidRequest(f"LOLLMS_PORT must be a port number between 1 and 65535; it is {text!r}.")
+    return port_number(text, "LOLLMS_PORT") if text else _PORT
+
+
+def port_number(text: str, name: str) -> int:
+    """The port that a text names, in `name`, an option or a variable. Raises `InvalidRequest`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
+        raise InvalidRequest(f"{name} must be a port number from 1 to 65535; it is {text[:50]!r}.")
     return int(text)
 
 

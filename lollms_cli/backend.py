@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from lollms_cli.address import base_url, default_port
 from lollms_cli.server_calls import Health, health
-from lollms_core.errors import KeyMissing
+from lollms_core.errors import AuthFailed, KeyMissing, LollmsError, ModelNotFound, NotFound, Refused, UnknownModel
 
-__all__ = ["Backend", "choose_backend", "server_address", "server_key"]
+__all__ = ["Backend", "choose_backend", "in_words_of_the_command", "server_address", "server_key"]
 
 _NANO = "lollms-nano"
 
@@ -21,18 +22,30 @@ class Backend(NamedTuple):
     sentence: str
     arguments: dict[str, Any]
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is a lollms server, and not an engine of this process."""
+        return bool(self.arguments.get("binding_name") == "lollms")
+
 
 def choose_backend(host: str | None, model: str | None) -> Backend:
-    """Choose, in the order above. Raises `KeyMissing` (a named server, no key) and `InvalidRequest` (a bad address)."""
+    """Choose, in the order above.
+
+    Raises `KeyMissing` (a named server, no key), `InvalidRequest` (a bad address) and `ModelNotFound` (a path that
+    leads to no model file).
+    """
     address = server_address(host)
     if address is not None:
         return _server(address, server_key(address), model)
     if model and _is_model_file(model):
         return _embedded(model)
+    if model and _is_path(model):
+        raise _no_such_file(model)
     address = f"http://127.0.0.1:{default_port()}"
     found = health(address)
     if found is None:
-        return _embedded(model)
+        asked_for = os.environ.get("LOLLMS_PORT", "").strip()
+        return _embedded(model, f"no lollms server answers at {address} (LOLLMS_PORT); " if asked_for else "")
     key = _known_key(address)
     if not key and found.api_key_required:
         return _embedded(model, f"a server runs at {address}, but LOLLMS_API_KEY holds no key for it; ")
@@ -59,6 +72,38 @@ def server_key(address: str) -> str:
     )
 
 
+def in_words_of_the_command(error: LollmsError, backend: Backend) -> LollmsError:
+    """An error of the library, which speaks of a constructor's arguments, in words for whoever typed a command."""
+    if not backend.is_server:
+        return error
+    address, model = backend.arguments["host_address"], backend.arguments["model_name"]
+    if isinstance(error, Refused):
+        return Refused(
+            f"No lollms server answers at {address}. Start one there with `lollms serve`, or name a running one with "
+            "--host or LOLLMS_HOST."
+        )
+    if isinstance(error, AuthFailed) and error.status in (401, 403):
+        return AuthFailed(_key_words(address, backend.arguments["service_key"]), status=error.status)
+    if isinstance(error, NotFound) and (path := urlsplit(address).path):
+        return NotFound(
+            f"{address}/api/v1/generate was asked, and there is nothing. An address is only host:port or "
+            f"scheme://host:port; leave out {path}, unless a proxy has lollms under it."
+        )
+    if isinstance(error, UnknownModel) and model and _looks_like_a_file(model):
+        return UnknownModel(f"There is no file {model} here, and the server at {address} says: {error}")
+    return error
+
+
+def _key_words(address: str, key: str | None) -> str:
+    from lollms_runtime.keys import key_file
+
+    if not key:
+        return f"The server at {address} needs a key. Set it with: export LOLLMS_API_KEY=..."
+    if os.environ.get("LOLLMS_API_KEY", "").strip():
+        return f"The server at {address} refuses the key of LOLLMS_API_KEY. Set the right one there, or unset it."
+    return f"The server at {address} refuses the key of {key_file()}. Set the right one with: export LOLLMS_API_KEY=..."
+
+
 def _known_key(address: str) -> str:
     from lollms_runtime.keys import key_for
 
@@ -70,6 +115,27 @@ def _is_model_file(model: str) -> bool:
         return model.lower().endswith(".gguf") and Path(model).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):
         return False
+
+
+def _is_path(model: str) -> bool:
+    """Whether the text can only be meant as a path of this machine; `org/model` may be a name that a server knows."""
+    slashed = "/" in model or os.sep in model
+    return slashed and (model.startswith(("/", "./", "../", "~")) or model.lower().endswith(".gguf"))
+
+
+def _looks_like_a_file(model: str) -> bool:
+    return "/" in model or os.sep in model or model.lower().endswith(".gguf")
+
+
+def _no_such_file(model: str) -> ModelNotFound:
+    shown = model if len(model) <= 300 else model[:300] + "..."
+    try:
+        there = Path(model).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        there = False
+    if there:
+        return ModelNotFound(f"{shown} is not the file of a model: it must be a file whose name ends with .gguf.")
+    return ModelNotFound(f"There is no file {shown}. Give -m the path of a GGUF file that exists.")
 
 
 def _server(address: str, key: str, model: str | None) -> Backend:
@@ -84,6 +150,8 @@ def _server(address: str, key: str, model: str | None) -> Backend:
 
 def _embedded(model: str | None, reason: str = "") -> Backend:
     name = model or _NANO
+    if name != _NANO and not _is_model_file(name) and _looks_like_a_file(name):
+        raise _no_such_file(name)
     about = " (a smoke-test model; `lollms doctor` says how to get a real one)" if name == _NANO else ""
     path = str(Path(name).expanduser()) if _is_model_file(name) else name
     return Backend(

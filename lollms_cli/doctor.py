@@ -6,35 +6,26 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import click
 
+from lollms_cli.findings import Check, State
 from lollms_cli.output import Output, one_line
 from lollms_core.errors import LollmsError
 
-__all__ = ["Check", "doctor"]
-
-State = Literal["ok", "note", "bad"]
+__all__ = ["doctor"]
 
 SMOKE_TEST = (
     "lollms-nano is a smoke-test model: it shows that everything works without a network, and knows almost nothing. "
     "For a real one, get a GGUF file of an instruction-tuned model (one of 1 to 8 billion parameters runs on a plain "
-    'machine) and use it by its path: lollms -m /path/to/model.gguf "..."; for the server, put it into the models '
-    "folder and name it in bindings/lollms_nano.yaml. Or point an instance of openai_binding at a service."
+    'machine) and use it by its path: lollms -m /path/to/model.gguf "..."; for the server, make the folder models '
+    "beside lollms_configs, put the file into it and name it as default_model in "
+    "lollms_configs/bindings/lollms_nano.yaml. Or point an instance of openai_binding at a service."
 )
 _QUESTION, _ANSWER = "What is the capital of France?", "Paris"
 
 
-class Check(NamedTuple):
-    """One finding. `bad` makes the exit code 1; a `note` is something that is merely not there."""
-
-    state: State
-    subject: str
-    text: str
-
-
-@click.command()
+@click.command(short_help="Say what works here and what does not.")
 @click.option("--deep", is_flag=True, help="Also start the embedded model and ask it something.")
 @click.option("--host", metavar="ADDRESS", help="The server to look at: host, host:port or URL (or LOLLMS_HOST).")
 @click.option("--config-dir", type=click.Path(path_type=Path), help="The configuration folder (or LOLLMS_CONFIG_DIR).")
@@ -43,6 +34,9 @@ def doctor(deep: bool, host: str | None, config_dir: Path | None) -> int:
 
     The exit code is 0 when nothing is wrong, else 1. Nothing is changed.
     """
+    from lollms_cli.doctor_configuration import check_configuration
+    from lollms_cli.doctor_server import check_server
+
     output = Output()
     parts: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("Python", check_python),
@@ -65,11 +59,12 @@ def doctor(deep: bool, host: str | None, config_dir: Path | None) -> int:
 
 
 def _guarded(subject: str, part: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """The findings of one part; an error in it is a finding too, so that the others are still looked at."""
+    """The findings of one part; an error in it is one for each of its lines, and the others are still looked at."""
     try:
         yield from part()
     except (LollmsError, OSError) as error:
-        yield Check("bad", subject, str(error))
+        for line in str(error).splitlines():
+            yield Check("bad", subject, line)
 
 
 def check_python() -> Iterator[Check]:
@@ -123,25 +118,6 @@ def _ask_embedded() -> Check:
     return Check(state, "engine", f"asked {_QUESTION!r}, it answered {reply.text.strip()!r}")
 
 
-def check_configuration(folder: Path | None) -> Iterator[Check]:
-    """Whether the server would start with its configuration."""
-    from lollms_cli.serve import config_folder
-
-    place = config_folder(folder).absolute()
-    if not any(place.glob("main_config.*")):
-        yield Check("note", "configuration", f"none in {place} yet; `lollms serve` writes a first one")
-        return
-    try:
-        from lollms_server.core.config import load_config
-    except ImportError as error:
-        if (error.name or "").startswith("lollms"):
-            raise
-        yield Check("note", "configuration", f"{place} was not read: lollms install server")
-        return
-    load_config(place)
-    yield Check("ok", "configuration", f"{place} is valid")
-
-
 def check_key() -> Iterator[Check]:
     """The key that is sent to a server on this machine, and who can read it."""
     import os
@@ -157,24 +133,3 @@ def check_key() -> Iterator[Check]:
         yield Check("ok", "key file", f"{path}, readable by you alone")
     else:
         yield Check("note", "key file", f"none at {path}; the first `lollms serve` writes one")
-
-
-def check_server(host: str | None) -> Iterator[Check]:
-    """Whether a server answers, and whether our key would do. A server that was named must be there."""
-    from lollms_cli.address import default_port
-    from lollms_cli.backend import server_address
-    from lollms_cli.server_calls import health
-    from lollms_runtime.keys import key_for
-
-    named = server_address(host)
-    address = named or f"http://127.0.0.1:{default_port()}"
-    found = health(address)
-    if found is None and named:
-        yield Check("bad", "server", f"none answers at {address}; start one there with: lollms serve")
-    elif found is None:
-        yield Check("note", "server", f"none runs at {address}; start one with: lollms serve")
-    else:
-        models = f", models {found.models}" if found.models else ""
-        yield Check("ok", "server", f"{address} answers, version {found.version}{models}")
-        if found.api_key_required and not key_for(address):
-            yield Check("bad", "server", f"{address} wants a key, and none is known here: export LOLLMS_API_KEY=...")

@@ -40,7 +40,7 @@ class Package(NamedTuple):
         return f"{self.name} {self.version}"
 
 
-@click.command()
+@click.command(short_help="Install what a feature needs, after asking.")
 @click.argument("extra", required=False)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option(
@@ -68,18 +68,35 @@ def install(extra: str | None, yes: bool, hashes: Path | None) -> int:
         return 0
     if importlib.util.find_spec("pip") is None:
         raise MissingDependency(f"This Python has no pip. Get it with: {sys.executable} -m ensurepip")
-    output.message(f"lollms: asking pip what {extra} needs ...")
-    packages = planned(installation, extra, hashes)
-    output.line(f"{extra} needs {len(packages)} package{'s' if len(packages) != 1 else ''}:")
-    for package in packages:
-        output.line(f"  {package}  {package.url}")
-    _confirm(yes)
-    _run_pip(packages, hashes)
+    try:
+        packages = _shown(output, installation, extra, hashes)
+        agreed = _confirm(yes)
+    except (KeyboardInterrupt, click.Abort):
+        output.message("\nlollms: nothing was installed")  # on a line of its own, below the question
+        raise
+    if not agreed:
+        output.message("lollms: nothing was installed")
+        return 1
+    try:
+        _run_pip(packages, hashes)
+    except KeyboardInterrupt:
+        output.message(f"lollms: pip was interrupted; `lollms install {extra}` again installs what is still missing")
+        raise
     still = missing(installation.needs(extra))
     if still:
         raise LollmsError(f"pip ended without an error, but {', '.join(map(str, still))} is still missing.")
     output.line(f"Installed. {extra} is ready; a running server must be started again.")
     return 0
+
+
+def _shown(output: Output, installation: Installation, extra: str, hashes: Path | None) -> list[Package]:
+    """Find out what the extra needs, and show it."""
+    output.message(f"lollms: asking pip what {extra} needs ...")
+    packages = planned(installation, extra, hashes)
+    output.line(f"{extra} needs {len(packages)} package{'s' if len(packages) != 1 else ''}:")
+    for package in packages:
+        output.line(f"  {package}  {package.url}")
+    return packages
 
 
 def _state(installation: Installation, extra: str) -> str:
@@ -100,14 +117,12 @@ def _check_name(extra: str, extras: tuple[str, ...]) -> None:
     raise click.UsageError(f"There is no extra {extra!r}.{hint} There are: {', '.join(extras)}.")
 
 
-def _confirm(yes: bool) -> None:
+def _confirm(yes: bool) -> bool:
     if yes:
-        return
+        return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError("Nothing was installed: there is no terminal to ask on. Add --yes to install these.")
-    if not click.confirm("Install them?", default=False, err=True):
-        Output().message("lollms: nothing was installed")
-        raise click.Abort
+    return click.confirm("Install them?", default=False, err=True)
 
 
 def planned(installation: Installation, extra: str, hashes: Path | None) -> list[Package]:

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from typing_extensions import override
 
 from lollms_cli.output import Output
 from lollms_core.errors import LollmsError
@@ -24,11 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["prompt", "read_options", "read_prompt"]
 
-_ALSO = {"n_predict": "max_tokens"}  # the older name of the specification
 _LIKE = 0.8
 
 
-@click.command()
+class _Prompt(click.Command):
+    """The command, which sees `-o temperature=1` before the next word is taken for the value."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        for flag, word in pairwise(args[:end]):
+            key, sign, value = word.partition("=")
+            if flag in ("-o", "--option") and sign and key:
+                raise click.UsageError(f"Write a blank in the place of the =: {flag} {key} {value or 'VALUE'}", ctx)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Prompt, short_help="Ask a model once (also without the word prompt).")
 @click.argument("words", metavar="[PROMPT]", nargs=-1)
 @click.option("-m", "--model", metavar="MODEL", help="A model of the server, or the path of a GGUF file.")
 @click.option("-s", "--system", metavar="TEXT", default="", help="The system prompt.")
@@ -61,16 +75,21 @@ def prompt(
     output = Output(quiet=quiet)
     params = read_options(options)
     text = read_prompt(words)
-    from lollms_cli.backend import choose_backend
+    from lollms_cli.backend import choose_backend, in_words_of_the_command
 
     backend = choose_backend(host, model)
     output.note(f"lollms: {backend.sentence}")
     show = _Show(output, live=not (as_json or no_stream), as_json=as_json, reasoning=not hide_reasoning)
     start = time.monotonic()
-    with _terminated_like_interrupted(), _client(backend.arguments) as client:
-        reply = _ask(client, show, text, {"system": _utf8(system), **params}, streamed=not no_stream)
-        show.finish(reply)
-    _remarks(output, reply)
+    # the local engine streams in any case, so that Ctrl-C keeps what came; a server is asked for what was said
+    streamed = not (no_stream and backend.is_server)
+    try:
+        with _terminated_like_interrupted(), _client(backend.arguments) as client:
+            reply = _ask(client, show, text, {"system": _utf8(system), **params}, streamed=streamed)
+            show.finish(reply)
+    except LollmsError as error:
+        raise in_words_of_the_command(error, backend) from error
+    _remarks(output, reply, params.get("max_tokens", params.get("n_predict")))
     if usage:
         output.message(f"lollms: {_usage(reply, time.monotonic() - start)}")
 
@@ -112,10 +131,10 @@ def read_options(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """
     from lollms_core.types import Params
 
-    known = [name for name in Params.__struct_fields__ if name != "extra"]
+    known = [*(name for name in Params.__struct_fields__ if name != "extra"), "n_predict"]
     params: dict[str, Any] = {}
     for key, text in options:
-        name = _ALSO.get(key.replace("-", "_"), key.replace("-", "_"))
+        name = key.replace("-", "_")
         if not name.isidentifier():
             raise click.UsageError(f"{key!r} is not the name of a parameter. Known are: {', '.join(known)}.")
         near = difflib.get_close_matches(name, known, 1, _LIKE)
@@ -241,11 +260,28 @@ def _as_json(reply: Reply) -> str:
     return msgspec.json.encode(shown).decode()
 
 
-def _remarks(output: Output, reply: Reply) -> None:
+def _remarks(output: Output, reply: Reply, limit: object) -> None:
+    """What to know about a reply besides its text; `limit` is the `max_tokens` that was asked for, if any."""
     for item in reply.receipt:
         output.note(f"lollms: {item.name} was {item.action}: {item.reason}")
     if reply.finish_reason == "length":
-        output.note("lollms: the answer stopped at its token limit (-o max_tokens NUMBER raises it)")
+        output.note(f"lollms: {_why_it_stopped(reply, limit)}")
+
+
+def _why_it_stopped(reply: Reply, limit: object) -> str:
+    """Which limit ended an answer, as far as the count of its tokens tells."""
+    count = reply.usage.completion_tokens if reply.usage is not None else None
+    if not isinstance(limit, int) or limit < 1 or count is None:
+        return (
+            "the answer stopped at a limit: that of its tokens, which -o max_tokens NUMBER raises, or the model's "
+            "context, which holds prompt and answer and is not changed by it"
+        )
+    if count >= limit:
+        return f"the answer stopped at its limit of {limit} tokens (-o max_tokens NUMBER raises it)"
+    return (
+        f"the answer stopped after {count} tokens, before max_tokens: the model's context, which holds prompt and "
+        "answer, is full, or the server's own limit was reached. A higher max_tokens does not help"
+    )
 
 
 def _usage(reply: Reply, seconds: float) -> str:

@@ -7,17 +7,31 @@ from pathlib import Path
 
 import click
 
-from lollms_core.errors import ConfigError, MissingDependency
+from lollms_cli.address import port_number
+from lollms_core.errors import ConfigError, InvalidRequest, MissingDependency
 
 __all__ = ["config_folder", "serve"]
 
 
-@click.command()
+def _port(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """The port of `--port`; 0 means any free one, which the server then names."""
+    if value is None:
+        return None
+    try:
+        return 0 if value == "0" else port_number(value, "it")
+    except InvalidRequest as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+@click.command(short_help="Start the server.")
 @click.option(
     "--host", metavar="HOST", help="The address to listen on, instead of the configuration's (or LOLLMS_HOST)."
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="The port, instead of the configuration's (or LOLLMS_PORT)."
+    "--port",
+    metavar="PORT",
+    callback=_port,
+    help="The port, instead of the configuration's (or LOLLMS_PORT); 0 is any free one.",
 )
 @click.option("--config-dir", type=click.Path(path_type=Path), help="The configuration folder (or LOLLMS_CONFIG_DIR).")
 def serve(host: str | None, port: int | None, config_dir: Path | None) -> int:
@@ -70,6 +84,6 @@ def _listen_on(host: str | None, port: int | None) -> tuple[str | None, int | No
     if host is None and (named := os.environ.get("LOLLMS_HOST", "").strip()):
         host, named_port = listen_address(named)
         port = named_port if port is None else port
-    if port is None and os.environ.get("LOLLMS_PORT"):
-        port = default_port()
+    if port is None and (text := os.environ.get("LOLLMS_PORT", "").strip()):
+        port = 0 if text == "0" else default_port()
     return host, port

@@ -12,7 +12,7 @@ __all__ = ["stop"]
 _ID_LETTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-")
 
 
-@click.command()
+@click.command(short_help="End a request of a server, running or waiting.")
 @click.argument("request_id", metavar="ID")
 @click.option(
     "--host", metavar="ADDRESS", help="The server: host, host:port or URL (else LOLLMS_HOST, else this machine)."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from lollms_client.native_binding import NativeBinding
-from lollms_core.errors import InvalidRequest, Refused
+from lollms_core.errors import InvalidRequest, NotFound, Refused
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Target, Timeouts
 from lollms_core.protocols.dialects import GENERIC, Dialect
 from lollms_core.types import Batch, GenerationCall, ModelInfo
@@ -98,9 +98,15 @@ class HttpBinding(NativeBinding):
             return self._upstream().fetch(request)
         except Refused as error:
             raise self.refused(error) from error
+        except NotFound as error:
+            raise self.not_found(error, f"{request.method} {request.url.partition('?')[0]}") from error
 
     def refused(self, error: Refused) -> Refused:
         """The error to raise when nobody listens at the address."""
+        return error
+
+    def not_found(self, error: NotFound, asked: str) -> NotFound:
+        """The error to raise when the server has not what was asked for: `asked`, method and URL, "" to generate."""
         return error
 
     @override
@@ -164,6 +170,8 @@ class HttpBinding(NativeBinding):
                 yield batches
         except Refused as error:
             raise self.refused(error) from error
+        except NotFound as error:
+            raise self.not_found(error, "") from error
 
 
 def model_entry(model: ModelInfo) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from lollms_core.types import Params
 
 __all__ = ["checked_params"]
 
+_NO_LIMIT = -1  # of n_predict, by tradition
+
 
 class _Rule(NamedTuple):
     name: str
@@ -43,8 +45,9 @@ _RULES: Mapping[str, _Rule] = {
 def checked_params(given: Mapping[str, Any]) -> Params:
     """Turn parameters by name (`n_predict` and `max_tokens` are one) into `Params`; None means not set.
 
-    Names that are not known stand in `extra` unchanged. An `n_predict` below zero means "as many as the model can" and
-    is not sent. Raises `InvalidRequest` naming the parameter for a wrong type or a value out of bounds.
+    Names that are not known stand in `extra` unchanged. An `n_predict` of -1 means "no limit of mine", as in llama.cpp,
+    and is not sent, so the backend's own limit holds. Raises `InvalidRequest` naming the parameter for a wrong type or
+    a value out of bounds; the bounds are those of the server.
     """
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}
@@ -55,11 +58,12 @@ def checked_params(given: Mapping[str, Any]) -> Params:
             known["stop"] = _stops(value)
         elif rule := _RULES.get(name):
             number = _number(name, value, rule.kind)
-            if rule.name == "max_tokens" and number < 0:
+            if name == "n_predict" and number == _NO_LIMIT:
                 continue
             if not rule.least <= number <= rule.most:
+                also = ", or -1 for no limit" if name == "n_predict" else ""
                 raise InvalidRequest(
-                    f"{name} is {value!r}; it must lie between {rule.least:g} and {rule.most:g}.", param=name
+                    f"{name} is {value!r}; it must lie between {rule.least} and {rule.most}{also}.", param=name
                 )
             known[rule.name] = number
         else:

@@ -101,10 +101,14 @@ class Message(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The text parts, joined."""
+        if len(self.parts) == 1 and isinstance(part := self.parts[0], TextPart):
+            return part.text
         return "".join(p.text for p in self.parts if isinstance(p, TextPart))
 
     @property
     def images(self) -> tuple[ImagePart, ...]:
+        if len(self.parts) == 1 and isinstance(self.parts[0], TextPart):
+            return ()
         return tuple(p for p in self.parts if isinstance(p, ImagePart))
 
 

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from lollms_core.errors import LollmsError
+from lollms_core.errors import EngineCrashed, InternalError, LollmsError, ModelLoadFailed
 from lollms_core.types import Batch, GenerationCall, Reply
 
 __all__ = ["NOTHING", "LogObserver", "Observer", "Observers"]
@@ -32,6 +32,7 @@ class Observer:
 
 
 NOTHING = Observer()
+_BROKEN = (EngineCrashed, ModelLoadFailed, InternalError)
 
 
 class Observers(Observer):
@@ -58,7 +59,10 @@ class Observers(Observer):
 
 
 class LogObserver(Observer):
-    """Logs one line per model call: its model, tokens, seconds and outcome; never any content."""
+    """Logs one line per model call: its model, tokens, seconds and outcome; never any content.
+
+    A call that failed because something broke, such as the engine, is a warning.
+    """
 
     def __init__(self, logger: logging.Logger) -> None:
         self._log = logger
@@ -81,4 +85,5 @@ class LogObserver(Observer):
     def failed(self, call: GenerationCall, error: BaseException) -> None:
         code = error.code if isinstance(error, LollmsError) else type(error).__name__
         seconds = time.monotonic() - self._start
-        self._log.info("model=%s failed=%s seconds=%.3f", call.model or "-", code, seconds)
+        level = logging.WARNING if isinstance(error, _BROKEN) else logging.INFO
+        self._log.log(level, "model=%s failed=%s seconds=%.3f", call.model or "-", code, seconds)

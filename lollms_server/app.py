@@ -41,7 +41,8 @@ def create_app(
 ) -> ServerApp:
     """The application for a configuration; `bindings` are further instances by name, made by the caller.
 
-    `quick` puts the quick route in front of the documented ones; the answers are the same without it.
+    A default of the configuration may name one of them if `load_config` was told so (`further`). `quick` puts the quick
+    route in front of the documented ones; the answers are the same without it.
     """
     return ServerApp(_services(loaded, bindings or {}, patience or Patience()), quick=quick)
 
@@ -101,8 +102,8 @@ def _api(house: Services) -> FastAPI:
         description="Generate anything with any model. All routes but / and /health need the header X-API-Key.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # a page cannot send the key, and would load its programs from elsewhere
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
     api.state.services = house
     for module in (generate, health, listings, requests):
@@ -122,8 +123,14 @@ def _handle_errors(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        fields = [FieldError(list(each["loc"]), str(each["msg"])) for each in error.errors()[:_MAX_SHOWN_ERRORS]]
-        return _reply(request, MalformedBody("The request body does not have the documented form."), fields)
+        found = error.errors()[:_MAX_SHOWN_ERRORS]
+        fields = [FieldError(list(each["loc"]), str(each["msg"])) for each in found]
+        sentence = "The request body does not have the documented form."
+        if found and found[0]["type"] == "json_invalid":
+            why = str((found[0].get("ctx") or {}).get("error", ""))
+            sentence = f"The request body is not JSON: {why}."
+            fields = [FieldError(["body"], f"This is not JSON: {why}.")]
+        return _reply(request, MalformedBody(sentence), fields)
 
     @api.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:

@@ -30,24 +30,23 @@ class AiohttpTransport:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._session: Session | None = None
+        self._exchange: type[Exchange] | None = None
         self._tls: dict[bool, ssl.SSLContext] = {}
 
     def open(self, request: HttpRequest) -> Exchange:
         """See `AsyncTransport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
-        from lollms_runtime.transport.aiohttp_exchange import Exchange
-
-        loop = asyncio.get_running_loop()
-        if self._session is None:
+        if self._session is None or self._exchange is None:
+            from lollms_runtime.transport.aiohttp_exchange import Exchange
             from lollms_runtime.transport.aiohttp_session import Session
 
-            self._session = Session(loop)
-        elif self._session.loop is not loop:
+            self._session, self._exchange = Session(asyncio.get_running_loop()), Exchange
+        elif asyncio.current_task(self._session.loop) is None:  # to ask which loop runs is a system call in Python 3.11
             raise InvalidRequest(
                 "This client was used in another event loop. Make one client for each event loop, or close it before "
                 "the next loop uses it."
             )
         tls = self._context(request) if request.url.startswith("https:") else None
-        return Exchange(self._session, request, self._limits, tls)
+        return self._exchange(self._session, request, self._limits, tls)
 
     async def close(self) -> None:
         """End what is running and close all connections."""

@@ -9,7 +9,6 @@ This module imports the HTTP library; it is itself imported when the first reque
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 import ssl
 from collections.abc import Iterator, Mapping
@@ -21,13 +20,12 @@ import aiohttp
 from lollms_core.errors import LollmsError
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.transport import failures
+from lollms_runtime.transport.aiohttp_answer import Answer
 from lollms_runtime.transport.aiohttp_session import Session
 from lollms_runtime.transport.limits import Body, body_of
-from lollms_runtime.transport.wire import headers_to_send, joined
+from lollms_runtime.transport.wire import joined
 
 __all__ = ["Exchange"]
-
-_IN_PIECES = 1 << 20  # a request body of so many bytes is handed over as a file, which is sent in pieces
 
 
 class Exchange:
@@ -49,7 +47,7 @@ class Exchange:
         self._socket: asyncio.Transport | None = None
         self._kept = False
         self._closed: asyncio.Future[None] | None = None
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: Answer | None = None
         self._headers: Mapping[str, str] | None = None
         self.hurried = False
         self._stopped: LollmsError | None = None  # why we ended the exchange, if it was we who did
@@ -57,7 +55,7 @@ class Exchange:
     # ---- the response
 
     @property
-    def response(self) -> aiohttp.ClientResponse:
+    def response(self) -> Answer:
         if self._response is None:
             raise RuntimeError("use `async with` before reading the response")
         return self._response
@@ -100,36 +98,31 @@ class Exchange:
     ) -> None:
         self._finish()
 
-    async def _send(self) -> aiohttp.ClientResponse:
+    async def _send(self) -> Answer:
         """Send the request and wait for the headers."""
         request, session, times = self._request, self._session, self._times
-        address = session.address(self.url)
-        self._task = asyncio.current_task()
-        token = session.current.set(self)
+        route = session.route(self.url, self._tls)
+        head = route.head(request)
+        seconds = times.connect if times.total is None else min(times.connect, times.total)
+        self._task = asyncio.current_task(self.loop)
         try:
-            self._response = response = await session.client.request(
-                request.method,
-                address,
-                headers=headers_to_send(request),
-                data=io.BytesIO(request.body) if len(request.body) >= _IN_PIECES else request.body or None,
-                allow_redirects=False,
-                timeout=session.connect_time(times.connect if times.total is None else min(times.connect, times.total)),
-                ssl=True if self._tls is None else self._tls,
-            )
+            connection, kept = await session.connect(route, seconds)
+            self._response = answer = Answer(connection)
+            self.connected(connection.transport, kept=kept)
+            await answer.begin(head, request.body, bodiless=request.method == "HEAD")
         except LollmsError:
             raise
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError) as error:
             raise self.failed(error) from error
         except asyncio.CancelledError:
             if self._stopped is None or self._task is None or self._phase != "connect" or self._task.uncancel():
                 raise
             raise self._stopped from None
         finally:
-            session.current.reset(token)
             self._task = None
         self._phase = "body"
         self._deadline = math.inf
-        return response
+        return answer
 
     def _check(self, status: int) -> None:
         if status < 200:
@@ -158,7 +151,7 @@ class Exchange:
             self._response.close()
 
     def _abort(self) -> None:
-        # When the answer is complete, aiohttp takes the connection back at once, and it may serve others already.
+        # When the answer is complete, the connection was given back at once, and it may serve others already.
         taken_back = self._response is not None and self._response.connection is None
         if self._socket is not None and not taken_back:
             self._socket.abort()
@@ -200,6 +193,18 @@ class Exchange:
             self._deadline = self.loop.time() + seconds
             self._session.look_at(self._deadline)
 
+    async def rest(self, seconds: float) -> bool:
+        """Read nothing for so long, and let the system gather what comes; whether that could be done."""
+        if self._socket is None or self.hurried or self.gone():
+            return False
+        self._socket.pause_reading()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if not self.gone():
+                self._socket.resume_reading()
+        return True
+
     # ---- errors
 
     def stop(self, error: LollmsError) -> None:
@@ -240,7 +245,7 @@ class Exchange:
                 return failures.refused(self.url)
             return failures.unreachable(self.url, error.os_error)
         # aiohttp's way to say that a connection was lost, but neither ended nor failed, is a RuntimeError.
-        if isinstance(error, (aiohttp.ClientResponseError, RuntimeError)):
+        if isinstance(error, (aiohttp.http_exceptions.HttpProcessingError, RuntimeError)):
             return failures.malformed(self.url)
         if self._phase == "body":
             return failures.truncated(self.url)
@@ -248,10 +253,20 @@ class Exchange:
         return failures.went_stale(self.url) if self._kept and not partly else failures.closed_early(self.url)
 
 
-class Chunks:
-    """The body as an async iterator; a class, because an abandoned async generator leaves a task behind."""
+_FAST, _GATHER = 0.005, 0.01  # seconds: small chunks that come faster than the first are gathered for the second
+_AT_ONCE = 0.001  # seconds of waiting that show that some had come meanwhile
+_SMALL = 4096  # bytes of a chunk that is worth gathering
 
-    __slots__ = ("_body", "_content", "_exchange", "_failure", "_pieces", "_read", "_time")
+
+class Chunks:
+    """The body as an async iterator; a class, because an abandoned async generator leaves a task behind.
+
+    A model of this machine may send thousands of tokens in a second, each in a packet of its own, and each would cost
+    two system calls and a turn of the loop. So when small chunks come fast, reading rests for a moment that nobody can
+    see and then takes all that has come; a slower body is not delayed.
+    """
+
+    __slots__ = ("_body", "_content", "_exchange", "_failure", "_fast", "_last", "_pieces", "_read", "_time")
 
     def __init__(self, exchange: Exchange, content: aiohttp.StreamReader, body: Body) -> None:
         self._exchange = exchange
@@ -261,6 +276,8 @@ class Chunks:
         self._failure: LollmsError | None = None
         self._read = content.readany
         self._time = exchange.loop.time
+        self._last = 0.0  # when the last chunk came
+        self._fast = False
 
     def __aiter__(self) -> Chunks:
         return self
@@ -280,8 +297,14 @@ class Chunks:
                 if self._content.is_eof():
                     data = self._content.read_nowait()
                 else:
-                    exchange.waits_since = self._time()
+                    gathered = self._fast and await exchange.rest(_GATHER)
+                    since = exchange.waits_since = self._time()
                     data = await self._read()
+                    now = self._time()
+                    self._fast = len(data) < _SMALL and (
+                        now - since < _AT_ONCE if gathered else now - self._last < _FAST
+                    )
+                    self._last = now
             except (LollmsError, aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError) as error:
                 data = self._keep(error)
             except RuntimeError as error:

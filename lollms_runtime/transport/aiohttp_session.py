@@ -3,7 +3,7 @@
 aiohttp bounds the time to connect; what comes after that is bounded by a clock of ours, first the time to the headers,
 then the time between two chunks. When it is over, the exchange is stopped: its connection is aborted, or the reader of
 the body gets the error. No task is cancelled, and no time-out is held while the reader's own code runs between two
-chunks (PEP 789). The connector tells the moment from which to wait for the headers, which is why it is a class of ours.
+chunks (PEP 789).
 
 aiohttp's own time-out for reading begins anew with each byte of the headers, and costs a timer for each chunk of the
 body. Ours is one timer for all exchanges, set to the earliest moment at which one of them can be late; it then looks
@@ -13,21 +13,24 @@ how long their readers have been waiting. So neither a request nor a chunk costs
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import math
+import ssl
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from yarl import URL
 
+from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
-from lollms_runtime.transport.wire import split
+from lollms_runtime.transport.wire import headers_to_send, split
 
 if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+
     from lollms_runtime.transport.aiohttp_exchange import Exchange
 
-__all__ = ["Session"]
+__all__ = ["Route", "Session"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -36,21 +39,32 @@ _KEEP_ALIVE = 30.0  # seconds for which an idle connection is kept
 _REMEMBERED = 100  # addresses and times to connect
 
 
+class Route:
+    """The way to an address: aiohttp's description of it, which finds the connection, and the head of a request."""
+
+    __slots__ = ("_host", "_path", "request")
+
+    def __init__(self, request: aiohttp.ClientRequest) -> None:
+        self.request = request
+        self._path = request.url.raw_path_qs
+        self._host = request.headers["Host"]
+
+    def head(self, request: HttpRequest) -> bytes:
+        """The head of a request on this way. Raises `InvalidRequest` for a header that cannot be sent."""
+        headers = {"host": self._host, **headers_to_send(request)}
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        return f"{request.method} {self._path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("ascii")
+
+
 class Session:
     """The connections of one event loop, and the exchanges that use them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.running: set[Exchange] = set()
-        self.current: contextvars.ContextVar[Exchange] = contextvars.ContextVar("exchange")
-        self.client = aiohttp.ClientSession(
-            connector=_Connector(self.current),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            auto_decompress=False,
-            trust_env=False,
-        )
-        self._addresses: dict[str, URL] = {}
+        self.connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, resolver=_Resolver(), loop=loop)
+        self._served: weakref.WeakSet[Any] = weakref.WeakSet()  # connections that have served before
+        self._routes: dict[tuple[str, ssl.SSLContext | None], Route] = {}
         self._connect_times: dict[float, aiohttp.ClientTimeout] = {}
         self._readers: weakref.WeakKeyDictionary[asyncio.Future[None], Exchange | None] = weakref.WeakKeyDictionary()
         self._alarm: asyncio.TimerHandle | None = None
@@ -62,7 +76,7 @@ class Session:
             exchange.stop(failures.stopped())
         if self._alarm is not None:
             self._alarm.cancel()
-        await self.client.close()
+        await self.connector.close()
 
     def connect_time(self, seconds: float) -> aiohttp.ClientTimeout:
         """aiohttp's form of a time to connect, kept because there are few of them and making one is slow."""
@@ -72,14 +86,23 @@ class Session:
             _remember(self._connect_times, seconds, known)
         return known
 
-    def address(self, url: str) -> URL:
-        """aiohttp's form of an address, kept for the same reason. Raises `InvalidRequest` for an unusable one."""
-        known = self._addresses.get(url)
+    def route(self, url: str, tls: ssl.SSLContext | None) -> Route:
+        """How to get to an address, kept for the same reason. Raises `InvalidRequest` for an unusable one."""
+        known = self._routes.get((url, tls))
         if known is None:
             split(url)
-            known = URL(url, encoded=True)
-            _remember(self._addresses, url, known)
+            known = Route(aiohttp.ClientRequest("GET", URL(url, encoded=True), loop=self.loop, ssl=tls or True))
+            _remember(self._routes, (url, tls), known)
         return known
+
+    async def connect(self, route: Route, seconds: float) -> tuple[Connection, bool]:
+        """A connection, and whether it has served before. Raises aiohttp's errors."""
+        connection = await self.connector.connect(route.request, traces=[], timeout=self.connect_time(seconds))
+        protocol = connection.protocol
+        kept = protocol in self._served
+        if not kept:
+            self._served.add(protocol)
+        return connection, kept
 
     # ---- time
 
@@ -124,24 +147,6 @@ def _remember(known: dict[K, V], key: K, value: V) -> None:
     if len(known) >= _REMEMBERED:
         known.clear()
     known[key] = value
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells the current exchange when it has a connection."""
-
-    def __init__(self, current: contextvars.ContextVar[Exchange]) -> None:
-        super().__init__(limit=0, keepalive_timeout=_KEEP_ALIVE, resolver=_Resolver())
-        self._current = current
-        self._known: weakref.WeakSet[Any] = weakref.WeakSet()  # connections that have served before
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        kept = protocol in self._known
-        if not kept:
-            self._known.add(protocol)
-        self._current.get().connected(connection.transport, kept=kept)
-        return connection
 
 
 class _Resolver(aiohttp.ThreadedResolver):

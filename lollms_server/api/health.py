@@ -13,6 +13,8 @@ __all__ = ["router"]
 router = APIRouter()
 
 
+@router.head("/health", include_in_schema=False)
+@router.head("/api/v1/health", include_in_schema=False)
 @router.get("/health", summary="Check Server Health", response_model=HealthResponse)
 @router.get("/api/v1/health", summary="Check Server Health", response_model=HealthResponse)
 async def health(request: Request) -> Response:
@@ -24,7 +26,7 @@ async def health(request: Request) -> Response:
     return Response(said.model_dump_json(), media_type="application/json")
 
 
-@router.get("/", include_in_schema=False)
+@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 async def root(request: Request) -> PlainTextResponse:
     """Says that the server is here."""
-    return PlainTextResponse("LOLLMS Server is running. See /health; the API is described at /docs, with a key.\n")
+    return PlainTextResponse("LOLLMS Server is running. See /health; with a key, /openapi.json describes the API.\n")

@@ -40,6 +40,8 @@ Text = Annotated[str, Field(max_length=MAX_DATA)]
 Key = Annotated[str, Field(max_length=256)]
 Metadata = Annotated[dict[Key, Any], Field(max_length=64)]
 
+_NOT_NULL = ("stream", "parameters", "generation_type")
+
 GenerationType = Literal["ttt", "tti", "ttv", "ttm", "tts", "stt", "i2i", "audio2audio"]
 
 
@@ -115,6 +117,14 @@ class GenerateRequest(Request):
     response_schema: Annotated[dict[Key, Any], Field(max_length=256)] | None = Field(
         default=None, description="A JSON Schema that the answer must obey (an extension)."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls(cls, value: Any) -> Any:
+        """A field that is null counts as left out, also where its default is not null."""
+        if not isinstance(value, dict) or all(value.get(name, "") is not None for name in _NOT_NULL):
+            return value
+        return {name: given for name, given in value.items() if given is not None or name not in _NOT_NULL}
 
     @model_validator(mode="before")
     @classmethod

@@ -148,6 +148,11 @@ class BindingManager:
         """
         if name is None:
             name = getattr(self._loaded.config.defaults, f"{generation_type}_binding", None)
+        if name is None and generation_type != "ttt":
+            raise InvalidRequest(
+                f"There is no default binding for {generation_type}, and this version serves text (ttt) only.",
+                param="generation_type",
+            )
         if name is None:
             raise InvalidRequest(
                 f"There is no default binding for {generation_type}: give binding_name, or set "

@@ -102,7 +102,10 @@ async def prepare(asked: Asked, state: Mapping[str, Any], house: Services) -> Wo
     Raises as `build_call` does, `NotFound` for an unknown personality or instance, and `InstanceUnavailable`.
     """
     if asked.personality is not None:
-        raise NotFound(f"Personality {asked.personality!r} not found or disabled.", param="personality")
+        raise NotFound(
+            f"Personality {asked.personality!r} not found: this version serves no personalities yet.",
+            param="personality",
+        )
     instance, binding = await house.manager.for_request(asked.binding_name, asked.generation_type)
     call, receipt = build_call(asked, instance, binding, house.loaded.config.limits.max_item_bytes)
     request_id = str(state["request_id"])

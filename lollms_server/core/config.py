@@ -11,7 +11,7 @@ still asks for a key.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class LoadedConfig:
     """A configuration that may be used.
 
     `root` is the folder that relative paths start at, `notices` are sentences for the log, and `scrubber` knows the
-    secrets read so far: give it to `load_instance` and to the logs.
+    secrets read so far: give it to `load_instance` and to the logs. `further` are instances that are not in the files.
     """
 
     config: MainConfig
@@ -78,6 +78,7 @@ class LoadedConfig:
     keys: KeyRing
     scrubber: Scrubber
     notices: tuple[str, ...] = field(default=())
+    further: frozenset[str] = frozenset()
 
 
 def find_main_config(config_dir: Path) -> Path | None:
@@ -89,11 +90,20 @@ def find_main_config(config_dir: Path) -> Path | None:
     return None
 
 
-def load_config(config_dir: Path, environ: Mapping[str, str] | None = None, *, host: str | None = None) -> LoadedConfig:
+def load_config(
+    config_dir: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    host: str | None = None,
+    further: Collection[str] = (),
+) -> LoadedConfig:
     """Read, check and resolve the main configuration of a folder.
 
     `host` takes the place of `server.host`, as `--host` does; the result's `config.server.host` is the address to
-    listen on. Raises ConfigError (exit code 78) whose lines have the form `file:line: field: sentence`.
+    listen on. `further` names instances that the caller makes in code and hands to `create_app`, so that a default may
+    name one of them; every other default must be in `bindings_map`.
+
+    Raises ConfigError (exit code 78) whose lines have the form `file:line: field: sentence`.
     """
     env = os.environ if environ is None else environ
     config_dir = Path(os.path.abspath(config_dir))
@@ -111,6 +121,8 @@ def load_config(config_dir: Path, environ: Mapping[str, str] | None = None, *, h
     document = load_yaml(file)
     _check_complete(document)
     config = _validated(document)
+    if dangling := list(_dangling(config, document, {*config.bindings_map, *further})):
+        raise ConfigError("\n".join(dangling))
     if config.security.encryption_key is not None:
         raise document.error(
             ("security", "encryption_key"), "this version cannot read encrypted settings; remove the key."
@@ -131,13 +143,16 @@ def load_config(config_dir: Path, environ: Mapping[str, str] | None = None, *, h
         folders=_folders(config, document, config_dir, root),
         keys=KeyRing(config.api_keys()),
         scrubber=scrubber,
-        notices=(*notices, *_notices(config, file)),
+        notices=(*notices, *_notices(config, file, further)),
+        further=frozenset(further),
     )
 
 
-def read_keys(config_dir: Path, environ: Mapping[str, str] | None = None) -> list[str]:
+def read_keys(
+    config_dir: Path, environ: Mapping[str, str] | None = None, *, further: Collection[str] = ()
+) -> list[str]:
     """The allowed keys as the file has them now, for reloading; raises ConfigError when the file cannot be used."""
-    return load_config(config_dir, environ).config.api_keys()
+    return load_config(config_dir, environ, further=further).config.api_keys()
 
 
 def check_exposure(config: MainConfig, host: str | None = None) -> str:
@@ -148,7 +163,7 @@ def check_exposure(config: MainConfig, host: str | None = None) -> str:
     try:
         address = bind_host(host) if host else config.server.host
     except ValueError as error:
-        raise ConfigError(f"The host to listen on {error}") from error
+        raise ConfigError(f"{host!r} cannot be listened on: the host {error}") from error
     security = config.security
     if not config.listens_beyond_loopback(address) or security.allow_unauthenticated:
         return address
@@ -184,6 +199,11 @@ def _check_modes(file: Path, config_dir: Path) -> list[str]:
 
 def _check_complete(document: YamlFile) -> None:
     lines = document.text.splitlines()
+    if not document.text.strip():
+        raise document.error(
+            (),
+            "the file is empty, without security. Restore it, or delete it: the next start then writes a new one.",
+        )
     if lines and lines[0].startswith(_ENCRYPTED):
         raise document.error((), "the file is encrypted, and this version cannot read encrypted settings.")
     if not lines or lines[0].rstrip() != FIRST_LINE:
@@ -197,6 +217,15 @@ def _check_complete(document: YamlFile) -> None:
             f"{document.name}:{written[-1]}: the file must end with the line '{END_LINE}', as its first line says; it "
             "seems to be cut off. Restore the missing part, or put that line at the end if nothing is missing."
         )
+
+
+def _dangling(config: MainConfig, document: YamlFile, instances: Collection[str]) -> Iterator[str]:
+    """A sentence for each default instance that does not exist."""
+    for name in type(config.defaults).model_fields:
+        instance = getattr(config.defaults, name)
+        if name.endswith("_binding") and instance is not None and instance not in instances:
+            hint = suggestion(instance, sorted(instances))
+            yield document.place(("defaults", name), f"there is no instance {instance!r} in bindings_map.{hint}")
 
 
 def _validated(document: YamlFile) -> MainConfig:
@@ -288,8 +317,10 @@ def _example(root: Path, text: str | None) -> Path | None:
     return shipped if shipped.is_dir() else None
 
 
-def _notices(config: MainConfig, file: Path) -> list[str]:
+def _notices(config: MainConfig, file: Path, further: Collection[str]) -> list[str]:
     notices = []
+    if not config.bindings_map and not further:
+        notices.append(f"{file}: bindings_map is empty: there is nothing that could generate an answer.")
     if "null" in config.server.allowed_origins:
         notices.append(f"{file}: server.allowed_origins holds 'null', which is ignored: any local page could claim it.")
     if not config.security.allowed_api_keys:

@@ -63,6 +63,7 @@ async def deliver(
     work: Work, scope: Scope, receive: Receive, send: Send, patience: Patience, scrubber: Scrubber
 ) -> None:
     """Run the work and send its answer, as a stream or whole; errors are sent, too."""
+    work.context.loop = asyncio.get_running_loop()
     if work.call.stream:
         await _stream(work, scope, receive, send, patience, scrubber)
     else:
@@ -157,17 +158,18 @@ def _outward(error: Exception, context: RequestContext, scrubber: Scrubber) -> L
 class _Watch:
     """Stops the work when the caller leaves. Begins a moment after the work, and ends with it."""
 
-    __slots__ = ("_context", "_receive", "_task", "_timer")
+    __slots__ = ("_context", "_loop", "_receive", "_task", "_timer")
 
     def __init__(self, context: RequestContext, receive: Receive, after: float) -> None:
         self._context = context
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(after, self._begin)
+        self._loop = context.loop or asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(after, self._begin)
 
     def _begin(self) -> None:
         self._timer = None
-        self._task = asyncio.get_running_loop().create_task(self._wait())
+        self._task = self._loop.create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -191,7 +193,7 @@ class _Wire:
         self._context = context
         self._send = send
         self._patience = patience
-        self._loop = asyncio.get_running_loop()
+        self._loop = context.loop or asyncio.get_running_loop()
         self._last = self._loop.time()
         self._blocked_since: float | None = None
         self._beat: asyncio.Task[None] | None = None

@@ -2,9 +2,12 @@
 
 Stopping has an order. The first signal closes the door: nothing new is accepted, and what runs may finish. After a
 time of grace the rest is stopped through the registry, so that every stream still ends with an error and its `final`.
-A second signal ends everything at once. uvicorn would raise the signal again when it is done, which loses the exit
-code; here the caller learns from `forced` how it ended. SIGHUP reads the allowed keys again and ends what runs with
-a key that is gone.
+A second signal does that at once. uvicorn would raise the signal again when it is done, which loses the exit code;
+here the caller learns from `forced` how it ended.
+
+SIGHUP means one of two things. A server that was started at a terminal gets it when that terminal closes, and stops.
+Any other, such as one started by a service manager, reads the allowed keys again and ends what runs with a key that is
+gone. A terminal that closes may send the signal twice, so it never counts as a second one.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -36,11 +40,13 @@ GRACE = 30.0
 """Seconds that running requests have when the server stops."""
 
 _AFTER_GRACE = 5
+_LAST_WORDS = 1.0
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
 _log = logging.getLogger(__name__)
 
 
 class HttpServer(uvicorn.Server):
-    """Serves one application. `ready` is called when requests are answered."""
+    """Serves one application. `ready` is called when requests are answered, `say` gets lines for who started it."""
 
     def __init__(
         self,
@@ -49,6 +55,7 @@ class HttpServer(uvicorn.Server):
         *,
         grace: float = GRACE,
         ready: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda line: None,
         **settings: Any,
     ) -> None:
         limits = services.loaded.config.limits
@@ -69,6 +76,8 @@ class HttpServer(uvicorn.Server):
         self._services = services
         self._grace = grace
         self._ready = ready
+        self._say = say
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.received: list[int] = []
 
     @property
@@ -78,6 +87,7 @@ class HttpServer(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -86,15 +96,32 @@ class HttpServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         registry = self._services.registry
         registry.close()
-        if len(registry):
-            _log.info("stopping; %d running requests have up to %g s", len(registry), self._grace)
+        if running := len(registry):
+            have = "1 running request has" if running == 1 else f"{running} running requests have"
+            self._say(f"Stopping: {have} up to {self._grace:g} s; a second Ctrl-C ends them at once.")
         timer = asyncio.get_running_loop().call_later(self._grace, registry.cancel_all, "shutdown")
         try:
             await super().shutdown(sockets)
         finally:
             timer.cancel()
             if self.force_exit:
-                await self._services.manager.stop()
+                await self._end_now()
+
+    async def _end_now(self) -> None:
+        """What uvicorn leaves behind when it is forced: running requests, and the application.
+
+        Every request has been told to stop, so nearly all of them are over in a moment; one that does not get rid of
+        its last words is cut off, and of that there is nothing to report.
+        """
+        if tasks := set(self.server_state.tasks):
+            self._services.registry.cancel_all("shutdown")
+            _, late = await asyncio.wait(tasks, timeout=_LAST_WORDS)
+            if late:
+                with _silence(logging.getLogger("uvicorn.error")):
+                    for task in late:
+                        task.cancel()
+                    await asyncio.wait(late, timeout=_LAST_WORDS)
+        await self.lifespan.shutdown()
 
     @override
     @contextlib.contextmanager
@@ -103,9 +130,11 @@ class HttpServer(uvicorn.Server):
             yield
             return
         handlers: dict[int, Any] = {signal.SIGINT: self.handle_exit, signal.SIGTERM: self.handle_exit}
-        if hasattr(signal, "SIGHUP"):
+        if _HANGUP is not None:
             loop = asyncio.get_running_loop()
-            handlers[signal.SIGHUP] = lambda *_: loop.call_soon_threadsafe(self._reload_keys)
+            stops = os.isatty(0) and signal.getsignal(_HANGUP) is not signal.SIG_IGN  # ignored: started with nohup
+            reload = lambda *_: loop.call_soon_threadsafe(self._reload_keys)  # noqa: E731
+            handlers[_HANGUP] = self.handle_exit if stops else reload
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -115,21 +144,34 @@ class HttpServer(uvicorn.Server):
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == _HANGUP:
+            return
         self.received.append(sig)
         if self.should_exit:
             self.force_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._services.registry.cancel_all, "shutdown")
         self.should_exit = True
 
     def _reload_keys(self) -> None:
         """Allow the keys that the file has now. A file that cannot be used changes nothing."""
         loaded = self._services.loaded
         try:
-            gone = loaded.keys.replace(read_keys(loaded.config_dir))
+            gone = loaded.keys.replace(read_keys(loaded.config_dir, further=loaded.further))
         except LollmsError as error:
             _log.error("the keys stay as they are: %s", error.message)
             return
         stopped = sum(self._services.registry.cancel_all("revoked", key=key) for key in gone)
         _log.info("%d keys are allowed; %d were taken away, with %d requests", len(loaded.keys), len(gone), stopped)
+
+
+@contextlib.contextmanager
+def _silence(logger: logging.Logger) -> Iterator[None]:
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _with_abort(base: type[LimitedHttpProtocol]) -> type[LimitedHttpProtocol]:

@@ -82,12 +82,13 @@ def read_parameters(raw: Mapping[str, Any]) -> ReadParameters:
     receipt: list[ReceiptItem] = []
     system_message = ""
     for name, value in raw.items():
-        if _is_routing(name):
+        if name in KNOWN:  # none of which is a routing name
+            if value is not None:
+                _take_number(name, value, raw, known, receipt)
+        elif _is_routing(name):
             receipt.append(ReceiptItem(name[:_MAX_NAME], "dropped", _NOT_A_PARAMETER))
         elif value is None:
             continue
-        elif name in KNOWN:
-            _take_number(name, value, raw, known, receipt)
         elif name in ("stop", "stop_sequences"):
             known["stop"] = _stops(name, value)
         elif name == "system_message":

@@ -57,7 +57,7 @@ class RequestContext:
     """One request while it runs. Made and used on the event loop.
 
     `key` is the id of the caller's key ("" without keys), `deadline` a moment of the loop's clock or None, `started` a
-    moment of the monotonic clock.
+    moment of the monotonic clock. `loop` may be set by who knows it: to ask for it is a system call in Python 3.11.
     """
 
     __slots__ = (
@@ -67,6 +67,7 @@ class RequestContext:
         "id",
         "instance",
         "key",
+        "loop",
         "model",
         "observer",
         "position",
@@ -98,6 +99,7 @@ class RequestContext:
         self.position: int | None = None
         self.started = time.monotonic()
         self.stop_reason: StopReason | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[object] | None = None
 
     def cancel(self, reason: StopReason) -> None:
@@ -199,7 +201,7 @@ class _Working:
         context = self._context
         if context.stop_reason is not None:
             raise context.stopped()
-        context._task = asyncio.current_task()
+        context._task = asyncio.current_task(context.loop)
         self._token = CURRENT.set(context)
         if context.deadline is not None:
             self._timer = asyncio.get_running_loop().call_at(context.deadline, context.cancel, "deadline")

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lollms_core.errors import ConfigError, InvalidRequest, LollmsError, meaning
 from lollms_core.safety.hosts import split_host_port
+from lollms_runtime.keys import key_file, stored_key
 from lollms_server.core.config import LoadedConfig, check_exposure, load_config
 from lollms_server.core.first_start import FirstStart, ensure_config
 from lollms_server.core.listen import listen_on
@@ -38,10 +39,18 @@ _PROMPT = "What is the capital of France?"
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """The command line of `python lollms_server/main.py`; returns the exit code."""
     env = os.environ if environ is None else environ
-    parser = argparse.ArgumentParser(prog="main.py", description="Start the lollms server.")
+    program = "run.bat" if os.name == "nt" else "run.sh"
+    parser = argparse.ArgumentParser(prog=program, description="Start the lollms server.")
     parser.add_argument("--host", default=env.get("LOLLMS_HOST") or None, help="IP address to listen on, or localhost")
-    parser.add_argument("--port", default=env.get("LOLLMS_PORT") or None, help="port, 9601 if nothing else is said")
-    parser.add_argument("--config-dir", default=env.get("LOLLMS_CONFIG_DIR") or "lollms_configs", help="its folder")
+    parser.add_argument(
+        "--port", default=env.get("LOLLMS_PORT") or None, help="port, 9601 if nothing else is said; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--config-dir",
+        metavar="FOLDER",
+        default=env.get("LOLLMS_CONFIG_DIR") or "lollms_configs",
+        help="configuration folder; without it LOLLMS_CONFIG_DIR, else lollms_configs in the current folder",
+    )
     given = parser.parse_args(argv)
     try:
         host, port = _address(given.host, given.port)
@@ -88,7 +97,7 @@ def _run(loaded: LoadedConfig, sock: socket.socket, first: FirstStart | None, sa
 
         app = create_app(loaded)
         _spare_the_collector()
-        server = HttpServer(app, app.services, ready=ready)
+        server = HttpServer(app, app.services, ready=ready, say=say)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(server.serve([sock]))
     except KeyboardInterrupt:
@@ -156,11 +165,25 @@ def _greeting(loaded: LoadedConfig, port: int, first: FirstStart | None) -> list
     if first is not None:
         lines += _first_lines(first)
     lines.append(f"The lollms server is at {url} (configuration: {loaded.file}). Stop it with Ctrl-C.")
+    if loaded.config.listens_beyond_loopback():
+        having = "with" if loaded.keys.required else "without"
+        lines.append(f"Other machines can reach it, over plain HTTP, {having} a key.")
+    if first is None and (place := _place_of_key(loaded)) is not None:
+        lines.append(f"Your key is in {place}.")
     key = ' -H "X-API-Key: $LOLLMS_API_KEY"' if loaded.keys.required else ""
     body = f'{{"input_data": [{{"type": "text", "role": "user_prompt", "data": "{_PROMPT}"}}], "stream": true}}'
     lines.append("Try it:")
     lines.append(f"  curl -N {url}/api/v1/generate{key} -H 'Content-Type: application/json' -d '{body}'")
     return lines
+
+
+def _place_of_key(loaded: LoadedConfig) -> Path | None:
+    """The user's key file, if it holds a key that opens this server."""
+    try:
+        key = stored_key()
+    except LollmsError:
+        return None
+    return key_file() if key and loaded.keys.check(key.encode()) is not None else None
 
 
 def _first_lines(first: FirstStart) -> list[str]:

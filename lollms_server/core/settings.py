@@ -37,7 +37,7 @@ def bind_host(text: str) -> str:
     if written == "localhost":
         return "127.0.0.1"
     if not is_ip_literal(written):
-        raise ValueError("must be an IP address to listen on, such as 127.0.0.1 or 0.0.0.0, or localhost.")
+        raise ValueError("must be an IP address, such as 127.0.0.1 or 0.0.0.0, or localhost.")
     return written
 
 

@@ -56,6 +56,7 @@ _UI_PATH = re.compile(r"/ui/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*(?:[A-Za-z0-9_-][A
 _JSON = re.compile(rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*"?utf-8"?[ \t]*)?\Z', re.IGNORECASE)
 _NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 _MAX_DIGITS = 18
+_IDS = 64
 _POLICY_VIOLATION = 1008
 
 _log = logging.getLogger("lollms_server.guard")
@@ -70,12 +71,30 @@ def guard(app: App, *, config: MainConfig, keys: KeyRing, clock: Callable[[], fl
     return Guard(app, config, keys, clock)
 
 
+class _RequestIds:
+    """Ids for requests: 128 random bits each, made many at once because each question to the system takes its time."""
+
+    def __init__(self) -> None:
+        self._ready: list[str] = []
+
+    def choose(self, own: bytes | None) -> tuple[str, bytes]:
+        """The caller's id where it is well formed, else a new one; as text and as a header value."""
+        if own is not None and _OWN_ID.match(own):
+            return own.decode("ascii"), own
+        if not self._ready:
+            digits = os.urandom(_IDS * 16).hex()
+            self._ready = [digits[at : at + 32] for at in range(0, len(digits), 32)]
+        new = self._ready.pop()
+        return new, new.encode("ascii")
+
+
 class Guard:
     """The ASGI callable that `guard` makes."""
 
     def __init__(self, app: App, config: MainConfig, keys: KeyRing, clock: Callable[[], float]) -> None:
         self._app = app
         self._keys = keys
+        self._ids = _RequestIds()
         self._hosts = HostPolicy(config.server.host, config.server.allowed_hosts)
         self._origins = OriginPolicy(config.server.allowed_origins)
         self._failures = FailureTable(config.limits.failed_keys_per_minute, clock)
@@ -96,7 +115,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = request_headers.read(scope["headers"])
-        request_id, id_header = _request_id(seen.request_id)
+        request_id, id_header = self._ids.choose(seen.request_id)
         state = _state(scope)
         state["request_id"] = request_id
         token = REQUEST_ID.set(request_id)
@@ -199,7 +218,7 @@ class Guard:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = request_headers.read(scope["headers"])
-        request_id, id_header = _request_id(seen.request_id)
+        request_id, id_header = self._ids.choose(seen.request_id)
         state = _state(scope)
         state["request_id"] = request_id
         error = self._admit(scope, seen, state)
@@ -222,14 +241,6 @@ def _state(scope: Scope) -> dict[str, Any]:
     if state is None:
         state = scope["state"] = {}
     return state
-
-
-def _request_id(own: bytes | None) -> tuple[str, bytes]:
-    """The caller's id where it is well formed, else a new one; as text and as a header value."""
-    if own is not None and _OWN_ID.match(own):
-        return own.decode("ascii"), own
-    new = os.urandom(16).hex()
-    return new, new.encode("ascii")
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -131,12 +131,14 @@ def test_a_named_server_without_a_key_is_exit_4_in_words(env: dict[str, str]) ->
     assert done.stderr.count("\n") == 1
 
 
-def test_nobody_there_names_the_ports_and_how_to_start(env: dict[str, str]) -> None:
-    done = lollms("-q", "--host", refused_url(), "hi", env=env)
+def test_nobody_there_names_the_address_and_how_to_start(env: dict[str, str]) -> None:
+    address = refused_url()
+    done = lollms("-q", "--host", address, "hi", env=env)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("lollms: error: ")
     assert done.stderr.count("\n") == 1
-    assert all(word in done.stderr for word in ("9600", "9601", "lollms serve"))
+    assert all(word in done.stderr for word in (address.rstrip("/"), "--host", "lollms serve"))
+    assert "host_address" not in done.stderr
 
 
 @pytest.mark.parametrize("mode", ["html", "rst", "no_terminator", "not_http", "broken_sse", "bad_utf8"])
@@ -152,6 +154,8 @@ def test_a_refused_key_is_exit_4(service: ChaosServer, env: dict[str, str]) -> N
     done = lollms("-q", "--host", service.url("status-401"), "hi", env=env)
     assert done.returncode == 4
     assert KEY not in done.stderr
+    assert "refuses the key of LOLLMS_API_KEY" in done.stderr
+    assert "service_key" not in done.stderr
 
 
 def test_stop_tells_what_happened(service: ChaosServer, env: dict[str, str]) -> None:
@@ -207,3 +211,16 @@ def test_a_bad_address_is_one_line(env: dict[str, str]) -> None:
     assert done.returncode == 1
     assert "hunter2" not in done.stderr
     assert os.linesep not in done.stderr.rstrip("\n")
+
+
+@pytest.mark.parametrize("package", ["click", "typing_extensions", "msgspec", "httpcore2"])
+def test_a_package_that_is_gone_is_told_in_a_line_with_the_repair(package: str, env: dict[str, str]) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; "
+        "from lollms_cli.main import main; sys.exit(main(['-q', '--host', '127.0.0.1:1', 'hi']))"
+    )
+    done = subprocess.run([COMMAND[0], "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert f"The installation is damaged: the Python package {package!r}" in done.stderr
+    assert "run.sh" in done.stderr

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import on_a_terminal
+
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = """\
 Metadata-Version: 2.1
@@ -158,3 +160,22 @@ def test_without_a_name_the_extras_are_listed(run: Run) -> None:
     done = run()
     assert done.returncode == 0
     assert done.stdout.splitlines() == ["tokens       needs lollms-test-part", "nothing      needs nothing more"]
+
+
+@pytest.mark.parametrize(("typed", "code", "stopped"), [(b"n\n", 1, False), (b"\x03", 130, True)])
+def test_no_and_ctrl_c_at_the_question_say_that_nothing_was_installed(
+    typed: bytes, code: int, stopped: bool, house: Path, tmp_path: Path
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(map(str, (tmp_path / "site", tmp_path / "target", ROOT))),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(house),
+        "PIP_TARGET": str(tmp_path / "target"),
+    }
+    ended, shown = on_a_terminal("install", "tokens", env=environment, typed=typed, after=b"[y/N]")
+    assert ended == code
+    assert b"lollms: nothing was installed\r\n" in shown
+    assert (b"lollms: stopped" in shown) is stopped
+    assert not is_installed(tmp_path)

@@ -71,7 +71,8 @@ def test_one_command_leads_to_a_streamed_answer_and_stays_safe(tmp_path: Path) -
         assert key not in "\n".join(server.err)
     with server_process(tmp_path) as again:
         server_lines = again.wait_line("Try it")
-        assert server_lines and not any("LOLLMS_API_KEY=" in line for line in again.out)
+        assert server_lines and not any("LOLLMS_API_KEY=" in line or key in line for line in again.out)
+        assert f"Your key is in {tmp_path / 'home' / '.config' / 'lollms' / 'api_key'}." in again.out
         assert "Paris" in answer_of(again, key, "What is the capital of France?")
         again.signal(signal.SIGINT)
         assert again.wait_end() == 0
@@ -88,9 +89,38 @@ def test_two_signals_end_an_open_stream_at_once_and_leave_no_orphan(tmp_path: Pa
             assert server.process.poll() is None
             since = time.monotonic()
             server.signal(signal.SIGINT)
+            events = request.whole().events()
             assert server.wait_end() == 128 + signal.SIGINT
             assert time.monotonic() - since < 5
         assert ended(children)
+    assert events[-2]["metadata"]["code"] == "instance_unavailable" and events[-1]["type"] == "final"
+    assert "Stopping: 1 running request has up to 30 s; a second Ctrl-C ends them at once." in server.out
+    assert not [line for line in server.err if "Traceback" in line or " ERROR " in line]
+
+
+def test_closing_the_terminal_stops_the_server(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    master, terminal = os.openpty()
+    try:
+        with server_process(tmp_path, stdin=terminal) as server:
+            assert server.port
+            server.signal(signal.SIGHUP)
+            assert server.wait_end() == 0
+    finally:
+        os.close(terminal)
+        os.close(master)
+    assert not [line for line in server.err if "Traceback" in line or " ERROR " in line]
+
+
+def test_a_server_without_models_or_keys_of_ours_says_so_at_its_start(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    with server_process(tmp_path, "--host", "0.0.0.0") as server:
+        server.wait_line(r"^Other machines can reach it, over plain HTTP, with a key\.$")
+        server.wait_line("curl -N")
+        assert not any("Your key is in" in line for line in server.out)
+        server.signal(signal.SIGTERM)
+        assert server.wait_end() == 0
+    assert any("bindings_map is empty" in line for line in server.err)
 
 
 def accepts(port: int) -> bool:

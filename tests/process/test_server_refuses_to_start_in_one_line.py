@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,34 @@ def test_a_damaged_configuration(tmp_path: Path) -> None:
     code, said = refusal(tmp_path)
     assert code == 78
     assert "main_config.yaml" in said
+
+
+def test_an_empty_configuration(tmp_path: Path) -> None:
+    config = write_config(tmp_path) / "main_config.yaml"
+    config.write_text("")
+    code, said = refusal(tmp_path)
+    assert code == 78
+    assert said.startswith(f"{config}:1: the file is empty")
+
+
+def test_a_default_that_names_nothing(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path, {"defaults": {"ttt_binding": "nanno"}, "bindings_map": {"nano": "llamacpp_binding"}}
+    )
+    code, said = refusal(tmp_path)
+    assert code == 78
+    assert re.fullmatch(rf"{config}/main_config.yaml:\d+: defaults.ttt_binding: .*'nanno'.*'nano'.*", said), said
+
+
+def test_an_installation_that_lacks_a_package(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    (damaged / "uvicorn").mkdir(parents=True)
+    (damaged / "uvicorn" / "__init__.py").write_text("import a_package_that_is_gone.part\n")
+    write_config(tmp_path, {"bindings_map": {"nano": "llamacpp_binding"}})
+    code, said = refusal(tmp_path, env={"PYTHONPATH": str(damaged)})
+    assert code == 1
+    assert said.splitlines() == [said] and "'a_package_that_is_gone'" in said
+    assert "Delete the folder venv and run ./run.sh again." in said
 
 
 def test_an_open_server_that_nobody_asked_for(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lollms_cli import backend
 from lollms_cli.server_calls import Health
-from lollms_core.errors import KeyMissing
+from lollms_core.errors import AuthFailed, KeyMissing, LollmsError, ModelNotFound, NotFound, Refused, UnknownModel
 
 LOCAL = "http://127.0.0.1:9601"
 OPEN, LOCKED = Health("1", False, "ready"), Health("1", True, "ready")
@@ -109,3 +109,69 @@ def test_an_address_to_listen_on_is_called_on_this_machine(house: House) -> None
     house.key_file("sk-of-the-file-0123456789")
     house.set("LOLLMS_HOST", "0.0.0.0")
     assert backend.choose_backend(None, None).arguments["host_address"] == LOCAL
+
+
+def test_a_path_that_leads_nowhere_is_told_also_beside_a_server(house: House, tmp_path: Path) -> None:
+    house.servers[LOCAL] = OPEN
+    for name in ("/nope.gguf", "./nope.gguf", "models/nope.gguf", "/nope", "~/nope.gguf"):
+        with pytest.raises(ModelNotFound, match="There is no file"):
+            backend.choose_backend(None, name)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ModelNotFound, match=r"must be a file whose name ends with \.gguf"):
+        backend.choose_backend(None, str(tmp_path / "notes.txt"))
+    assert house.asked == []
+
+
+def test_a_name_with_a_slash_may_be_one_of_the_server_else_it_is_a_missing_file(house: House) -> None:
+    with pytest.raises(ModelNotFound, match="There is no file org/model"):
+        backend.choose_backend(None, "org/model")
+    house.servers[LOCAL] = OPEN
+    assert backend.choose_backend(None, "org/model").arguments["model_name"] == "org/model"
+    assert backend.choose_backend(None, "model.gguf").arguments["model_name"] == "model.gguf"
+
+
+def test_a_port_of_the_environment_where_nobody_answers_is_told(house: House) -> None:
+    house.set("LOLLMS_PORT", "9655")
+    chosen = backend.choose_backend(None, None)
+    assert is_embedded(chosen)
+    assert "no lollms server answers at http://127.0.0.1:9655 (LOLLMS_PORT)" in chosen.sentence
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (Refused("host_address"), Refused, ["http://one.example:9601", "--host", "lollms serve"]),
+        (AuthFailed("service_key", status=401), AuthFailed, ["refuses the key of LOLLMS_API_KEY"]),
+        (UnknownModel("It has no such model."), UnknownModel, ["There is no file a/b here", "has no such model"]),
+    ],
+)
+def test_errors_speak_of_the_command_and_not_of_the_library(
+    error: LollmsError, kind: type[LollmsError], words: list[str], house: House
+) -> None:
+    house.set("LOLLMS_API_KEY", "sk-of-the-environment-0123")
+    chosen = backend.choose_backend("one.example", "a/b")
+    said = backend.in_words_of_the_command(error, chosen)
+    assert type(said) is kind
+    assert all(word in str(said) for word in words)
+    assert not {"host_address", "service_key"} & set(str(said).replace(".", " ").split())
+    assert "sk-of-the-environment" not in str(said)
+
+
+def test_a_refused_key_of_the_file_names_the_file(house: House) -> None:
+    house.key_file("sk-of-the-file-0123456789")
+    chosen = backend.choose_backend("localhost", None)
+    said = str(backend.in_words_of_the_command(AuthFailed("no", status=401), chosen))
+    assert "home/api_key" in said
+    assert "sk-of-the-file" not in said
+
+
+def test_an_address_with_a_path_is_named_where_nothing_is(house: House) -> None:
+    house.set("LOLLMS_API_KEY", "sk-of-the-environment-0123")
+    chosen = backend.choose_backend("http://one.example/api/v1", None)
+    said = str(backend.in_words_of_the_command(NotFound("Nothing."), chosen))
+    assert "leave out /api/v1" in said
+    assert "scheme://host:port" in said
+    plain = NotFound("Binding instance 'x' not found.")
+    assert backend.in_words_of_the_command(plain, backend.choose_backend("one.example", None)) is plain
+    refused_upstream = AuthFailed("The service refuses the server's key.", status=502)
+    assert backend.in_words_of_the_command(refused_upstream, chosen) is refused_upstream

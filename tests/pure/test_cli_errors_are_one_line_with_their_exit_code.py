@@ -7,8 +7,9 @@ from collections.abc import Callable
 import click
 import pytest
 
-from lollms_cli import main as main_module
-from lollms_cli.main import cli, main
+from lollms_cli import commands
+from lollms_cli.commands import cli
+from lollms_cli.main import main
 from lollms_cli.output import OutputClosed
 from lollms_core.errors import MEANINGS, ConfigError, LollmsError, meaning
 
@@ -23,7 +24,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Run:
         def fail() -> None:
             raise error
 
-        monkeypatch.setitem(main_module.COMMANDS, "fail", ("unused", "unused"))
+        monkeypatch.setitem(commands.COMMANDS, "fail", ("unused", "unused"))
         monkeypatch.setattr(type(cli), "get_command", lambda self, ctx, name: click.Command(name, callback=fail))
         return main(["fail"])
 

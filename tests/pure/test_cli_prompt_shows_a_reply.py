@@ -115,13 +115,13 @@ def test_nobody_there_is_told_in_words(bench: Bench, capsys: pytest.CaptureFixtu
     assert tuple(capsys.readouterr()) == ("", "lollms: error: Nobody listens there.\n")
 
 
-@pytest.mark.parametrize(("more", "out"), [([], "Half\n"), (["--no-stream"], "")])
-def test_ctrl_c_keeps_what_came(more: list[str], out: str, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("more", [[], ["--no-stream"]])
+def test_ctrl_c_keeps_what_came(more: list[str], bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(call: object) -> Sequence[Batch | Exception]:
         return Interrupting([(TextDelta("Half"),)])
 
     assert bench.ask(interrupted, "-q", *more, "hi") == 130
-    assert capsys.readouterr().out == out
+    assert capsys.readouterr().out == "Half\n"
 
 
 def test_ctrl_c_with_json_gives_the_part_that_came(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,3 +157,37 @@ def test_bytes_that_are_no_text_are_refused_in_words(bench: Bench, capsys: pytes
     assert "not UTF-8 text (byte 2)" in capsys.readouterr().err
     assert bench.ask("never", "ab\udcff") == 2
     assert "not valid UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "tokens", "words"),
+    [
+        ([], 5, ["at a limit", "context"]),
+        (["-o", "max_tokens", "5"], 5, ["limit of 5 tokens", "raises it"]),
+        (["-o", "n_predict", "5"], 5, ["limit of 5 tokens", "raises it"]),
+        (["-o", "max_tokens", "4000"], 900, ["after 900 tokens", "context", "does not help"]),
+        (["-o", "max_tokens", "4000"], None, ["at a limit", "context"]),
+    ],
+)
+def test_which_limit_ended_an_answer_is_said_truly(
+    options: list[str], tokens: int | None, words: list[str], bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = Reply("Half an", finish_reason="length", usage=Usage(124, tokens, None))
+    assert bench.ask(reply, *options, "hi") == 0
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "stopped" in line)
+    assert all(word in said for word in words)
+
+
+@pytest.mark.parametrize("words", [["-o", "temperature=1", "hi"], ["hi", "-o", "temperature=1"]])
+def test_an_equals_sign_is_answered_with_the_right_form(
+    words: list[str], bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.ask("never", *words) == 2
+    assert "-o temperature 1" in capsys.readouterr().err
+    assert bench.asked == []
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "n_predict"])
+def test_a_limit_below_one_is_refused_by_its_name(name: str, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.ask("never", "-q", "-o", name, "-5", "hi") == 1
+    assert f"{name} is -5" in capsys.readouterr().err

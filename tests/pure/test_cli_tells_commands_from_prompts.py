@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from lollms_cli.main import COMMANDS, cli, with_command
+from lollms_cli.commands import COMMANDS, cli, with_command
+from lollms_cli.main import main
 from lollms_cli.prompt import read_options
 
 
@@ -34,6 +35,34 @@ def test_a_misspelt_command_is_a_mistake(typed: str, near: str) -> None:
         with_command([typed], has_input=True)
     assert f"lollms {near}" in str(refused.value)
     assert f"lollms prompt {typed}" in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["chat", "ps", "models", "run", "version", "pull", "list", "show"])
+def test_a_word_that_is_a_command_elsewhere_is_a_mistake(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"{word!r} is not a command" in shown.err
+    assert f"lollms prompt {word}" in shown.err
+    with pytest.raises(click.UsageError):
+        with_command([word, "-m", "x"], has_input=False)
+    assert with_command([word, "me", "a", "joke"], has_input=False) == ["prompt", word, "me", "a", "joke"]
+
+
+def test_help_shows_every_command_in_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if line.split()[:1] and line.split()[0] in COMMANDS]
+    assert len(rows) == len(COMMANDS)
+    assert all(row.endswith(".") and not row.endswith("..") for row in rows)
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "-1", "9601.0"])
+def test_a_port_to_listen_on_is_refused_in_words(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", f"--port={port}"]) == 2
+    shown = capsys.readouterr().err
+    assert "must be a port number from 1 to 65535" in shown
+    assert port in shown
 
 
 def test_nothing_is_help_unless_something_is_piped_in() -> None:
@@ -66,7 +95,8 @@ def test_option_values_are_json_where_they_can_be() -> None:
         ("n_predict", "5"),
         ("top_p", "NaN"),
     ]
-    assert read_options(pairs) == {"temperature": 0.5, "max_tokens": 5, "stop": ["a"], "seed": "x1", "top_p": "NaN"}
+    rest = {"n_predict": 5, "stop": ["a"], "seed": "x1", "top_p": "NaN"}
+    assert read_options(pairs) == {"temperature": 0.5, "max_tokens": 12, **rest}
     assert read_options([("mirostat_mode_of_a_plugin", "2")]) == {"mirostat_mode_of_a_plugin": 2}
 
 

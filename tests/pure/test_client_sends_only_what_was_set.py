@@ -142,6 +142,10 @@ def test_parameters_are_understood(given: dict[str, Any], params: Params) -> Non
     "given",
     [
         {"n_predict": 0},
+        {"n_predict": -2},
+        {"max_tokens": 0},
+        {"max_tokens": -1},
+        {"max_tokens": -5},
         {"n_predict": "5"},
         {"n_predict": 5.5},
         {"n_predict": True},

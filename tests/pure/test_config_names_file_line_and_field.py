@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lollms_core.errors import ConfigError
-from lollms_server.core.config import load_config
+from lollms_server.core.config import load_config, read_keys
 
 HEAD = "security:\n  allowed_api_keys: [a-key-0123456789]\n"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -40,6 +40,8 @@ WRONG = [
     ("defaults:\n  default_context_size: 63\n", "4: defaults.default_context_size:", "at least 64"),
     ("defaults:\n  ttt_binding: ''\n", "4: defaults.ttt_binding:", "must not be empty"),
     ("defaults:\n  ttt_binding: a/b\n", "4: defaults.ttt_binding:", "not allowed"),
+    ("defaults:\n  ttt_binding: one\n", "4: defaults.ttt_binding:", "no instance 'one'"),
+    ("bindings_map:\n  one: x\ndefaults:\n  tti_binding: onne\n", "6: defaults.tti_binding:", "Did you mean 'one'?"),
     ("resource_manager:\n  gpu_strategy: fast\n", "4: resource_manager.gpu_strategy:", "'simple_lock'"),
     ("bindings_map:\n  one: 5\n", "4: bindings_map.one:", "must be text"),
     ("bindings_map:\n", "3: bindings_map:", "write {} for none"),
@@ -125,6 +127,18 @@ def test_a_missing_file_or_folder_is_said(tmp_path: Path) -> None:
     assert "lollms serve" in refusal(tmp_path / "none")
     (tmp_path / "main_config.yaml").mkdir()
     assert "main_config.yaml" in refusal(tmp_path)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    for data in (b"", b"\n\n", b"\xef\xbb\xbf"):
+        assert "main_config.yaml:1: the file is empty" in refusal(write(tmp_path, data))
+
+
+def test_a_default_may_name_an_instance_that_is_made_in_code(tmp_path: Path) -> None:
+    folder = write(tmp_path, f"{HEAD}defaults:\n  ttt_binding: mine\n".encode())
+    assert "'mine'" in refusal(folder)
+    assert load_config(folder, {}, further=["mine"]).config.defaults.ttt_binding == "mine"
+    assert read_keys(folder, {}, further=["mine"]) == ["a-key-0123456789"]
 
 
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:

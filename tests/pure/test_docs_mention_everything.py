@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 import lollms_server.api
-from lollms_cli.main import COMMANDS, cli
+from lollms_cli.commands import COMMANDS, cli
 from lollms_core.errors import MEANINGS
 from lollms_core.types import Params
 from lollms_runtime.yaml_file import load_yaml
@@ -61,7 +61,7 @@ def settings(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
 @pytest.mark.parametrize(("name", "default"), settings(MainConfig).items())
 def test_every_setting_and_its_default(name: str, default: Any) -> None:
     lines = read("docs/configuration.md").partition("## Binding instances")[0].splitlines()
-    rows = [line for line in lines if line.startswith("|") and f"`{name}`" in line]
+    rows = [line for line in lines if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
     assert len(rows) == 1, f"{name} has {len(rows)} rows"
     if isinstance(default, bool):
         assert f"`{str(default).lower()}`" in rows[0]

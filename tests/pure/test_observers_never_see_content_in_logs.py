@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from lollms_core.errors import IdleTimeout
+from lollms_core.errors import Cancelled, EngineCrashed, IdleTimeout
 from lollms_core.types import GenerationCall, Message, Reply, TextDelta, Usage
 from lollms_runtime.observe import LogObserver, Observer, Observers
 
@@ -25,6 +25,14 @@ def test_the_log_line_has_the_facts_and_no_content(caplog: pytest.LogCaptureFixt
     assert "model=m2 finish=stop prompt_tokens=3 completion_tokens=4" in done
     assert "model=m1 failed=idle_timeout" in failed
     assert SECRET not in caplog.text
+
+
+def test_an_engine_that_died_is_a_warning_and_a_stop_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    observer = LogObserver(logging.getLogger("test"))
+    with caplog.at_level(logging.INFO):
+        observer.failed(CALL, EngineCrashed(SECRET))
+        observer.failed(CALL, Cancelled(SECRET))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 def test_several_observers_are_told_the_same() -> None:

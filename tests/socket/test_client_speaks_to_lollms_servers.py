@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lollms_client import MSG_TYPE, LollmsClient
-from lollms_core.errors import AuthFailed, KeyRejected, NotFound, Overloaded
+from lollms_core.errors import AuthFailed, KeyRejected, NotFound, Overloaded, UnsupportedFeature
 from lollms_core.protocols.lollms_wire import (
     GenerateResponse,
     encode_batch,
@@ -177,3 +177,49 @@ def test_an_error_in_the_stream_keeps_what_came() -> None:
             client.stream("Hi").result()
         assert caught.value.partial is not None
         assert caught.value.partial.text == "Space"
+
+
+async def today(connection: Any, seen: Any) -> None:
+    """A server that has the routes of the listings only."""
+    route = seen.path.split("/api/v1/", 1)[-1]
+    if route in ("get_default_bindings", "list_available_models/my%20instance"):
+        await reply(connection, json.dumps(RECORDS[route]).encode())
+    else:
+        await refusing(404, "not_found")(connection, seen)
+
+
+def test_a_route_that_the_server_has_not_is_an_unsupported_feature() -> None:
+    with ChaosServer() as chaos, LollmsClient("lollms", chaos.add("today", today), service_key="k") as client:
+        for route, ask in {
+            "POST /api/v1/count_tokens": lambda: client.count_tokens("a"),
+            "POST /api/v1/tokenize": lambda: client.tokenize("a"),
+            "POST /api/v1/detokenize": lambda: client.detokenize([1]),
+            "POST /api/v1/embed": lambda: client.embed("a"),
+            "GET /api/v1/get_model_info": client.get_model_info,
+        }.items():
+            with pytest.raises(UnsupportedFeature, match=f"has no {route}") as caught:
+                ask()
+            assert "version of the server" in str(caught.value)
+        result = client.listMountedPersonalities()
+        assert isinstance(result, dict)
+        assert result["code"] == "unsupported_feature"
+
+
+def test_an_instance_that_is_not_there_is_not_taken_for_a_missing_route() -> None:
+    config = {"instance": "other"}
+    with ChaosServer() as chaos:
+        address = chaos.add("today", today)
+        with LollmsClient("lollms", address, service_key="k", llm_binding_config=config) as client:
+            with pytest.raises(NotFound, match=r"list_available_models/other: Words of the server"):
+                client.count_tokens("a")
+
+
+def test_a_path_in_the_address_is_named_with_the_cure() -> None:
+    with ChaosServer() as chaos:
+        address = chaos.add("nothing", refusing(404, "not_found"))
+        with LollmsClient("lollms", f"{address}/api/v1/", service_key="k") as client:
+            for ask in (lambda: client.complete("Hi"), lambda: client.stream("Hi").result(), client.list_models):
+                with pytest.raises(NotFound, match="/nothing/api/v1/api/v1/") as caught:
+                    ask()
+                assert "host_address is only scheme://host:port" in str(caught.value)
+                assert "leave /nothing/api/v1 out" in str(caught.value)

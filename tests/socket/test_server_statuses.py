@@ -116,6 +116,35 @@ def test_a_body_that_does_not_match_is_422_and_says_where(server: Served, body: 
     assert all(set(error) == {"loc", "msg"} for error in said["errors"])
 
 
+@pytest.mark.parametrize(
+    ("body", "place"), [(b"{", "line 1 column 1"), (b'{"a": 1,\n nope}', "line 2 column 2"), (b"\xff\xfe", "line 1")]
+)
+def test_what_is_not_json_is_said_with_its_place(server: Served, body: bytes, place: str) -> None:
+    said = check_uniform(post(server, body), 422, "malformed_body")
+    assert "not JSON" in said["detail"] and place in said["detail"], said
+    (error,) = said["errors"]
+    assert error["loc"] == ["body"] and place in error["msg"]
+
+
+def test_null_is_as_good_as_nothing(server: Served) -> None:
+    nothing = dict.fromkeys(("parameters", "stream", "generation_type", "personality", "binding_name", "tools"))
+    answer = post(server, prompt("x", **nothing))
+    assert answer.status == 200, answer
+    assert answer.json()["output"][0]["data"] == "fine"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/api/v1/health"])
+def test_public_pages_answer_head_without_a_body(server: Served, path: str) -> None:
+    answer = ask(server.port, "HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_there_is_no_page_that_loads_programs_from_elsewhere(server: Served) -> None:
+    for path in ("/docs", "/redoc"):
+        check_uniform(ask(server.port, "GET", path, None, server.headers), 404, "not_found")
+    assert ask(server.port, "GET", "/openapi.json", None, server.headers).status == 200
+
+
 def test_what_was_sent_does_not_come_back(server: Served) -> None:
     answer = post(server, {"input_data": [{**ITEM, "type": "canary-7d1f"}], "canary-key-99": 1, "stream": "canary-5"})
     assert answer.status == 422
@@ -125,12 +154,12 @@ def test_what_was_sent_does_not_come_back(server: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code", "words"),
     [
-        (prompt("x", personality="nobody"), 404, "not_found", "Personality 'nobody'"),
+        (prompt("x", personality="nobody"), 404, "not_found", "no personalities yet"),
         (prompt("x", binding_name="nobody"), 404, "not_found", "'nobody'"),
         (prompt("x", binding_name="../main"), 404, "not_found", ""),
         (prompt("x", binding_name="broken"), 503, "instance_unavailable", "'broken'"),
         (prompt("x", generation_type="tti"), 400, "invalid_request", "no default binding for tti"),
-        (prompt("x", generation_type="i2i"), 400, "invalid_request", "no default binding"),
+        (prompt("x", generation_type="i2i"), 400, "invalid_request", "serves text (ttt) only"),
         (prompt("x", generation_type="tts"), 501, "unsupported_feature", "does not produce audio"),
         (prompt("x", binding_name="image"), 501, "unsupported_feature", "does not produce text"),
         (prompt("x", parameters={"temperature": "hot"}), 400, "invalid_request", "temperature"),

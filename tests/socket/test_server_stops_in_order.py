@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 import threading
 
+import pytest
+
 from lollms_runtime.scripted import AsyncScriptedPorts
+from lollms_server.core import http_server
 from tests.support.raw_http import RawRequest, ask, prompt
 from tests.support.server import PortsBinding, Served, running_server
 
@@ -83,6 +88,61 @@ def test_a_second_signal_does_not_wait() -> None:
             server.server.handle_exit(2, None)
             assert server.server.forced
             assert stopped.wait(10)
+
+
+def test_a_second_signal_ends_running_and_queued_streams_and_reports_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ports = AsyncScriptedPorts(lambda call: "one two", gates={1: asyncio.Event()})
+    said: list[str] = []
+    with running_server({"main": PortsBinding(ports, places=1)}, grace=60, check_idle=False) as server:
+        server.server._say = said.append
+        with stream(server, "running") as request, stream(server, "queued") as queued:
+            request.read_head()
+            queued.read_head()
+            stop(server)
+            server.wait_until(lambda: bool(said))
+            server.server.handle_exit(signal.SIGINT, None)
+            *_, error, final = request.whole().events()
+            *_, queued_error, queued_final = queued.whole().events()
+    assert said == ["Stopping: 2 running requests have up to 60 s; a second Ctrl-C ends them at once."]
+    assert error["metadata"]["code"] == queued_error["metadata"]["code"] == "instance_unavailable"
+    assert final["metadata"]["status"] == queued_final["metadata"]["status"] == "failed"
+    assert final["content"][0]["data"] == "one"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_request_that_does_not_want_to_end_is_cut_off_in_silence(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "_LAST_WORDS", 0.1)
+
+    class Stubborn(PortsBinding):
+        async def list_available_models(self) -> list[dict[str, object]]:
+            asked.set()
+            await asyncio.Event().wait()
+            return []
+
+    asked = threading.Event()
+    with running_server({"main": Stubborn(lambda call: "one")}, grace=60, check_idle=False) as server:
+        path = "/api/v1/list_available_models/main"
+        with RawRequest(server.port, "GET", path, headers=server.headers):
+            assert asked.wait(10)
+            stop(server)
+            server.server.handle_exit(signal.SIGINT, None)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_terminal_that_closes_may_say_so_twice() -> None:
+    ports = AsyncScriptedPorts(lambda call: "one two", gates={1: asyncio.Event()})
+    with running_server({"main": PortsBinding(ports)}, grace=0.2, check_idle=False) as server:
+        with stream(server, "a") as request:
+            request.read_head()
+            for _ in range(3):
+                server.server.handle_exit(signal.SIGHUP, None)
+            assert not server.server.forced
+            assert request.whole().events()[-1]["metadata"]["status"] == "failed"
+    assert server.server.received == [signal.SIGHUP]
 
 
 def test_a_stopped_server_has_stopped_its_bindings() -> None:

@@ -50,16 +50,21 @@ def start(*arguments: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
     )
 
 
-def on_a_terminal(*arguments: str, env: dict[str, str], typed: bytes = b"") -> tuple[int, bytes]:
-    """Run it on a terminal of its own; gives the exit code and all that reached the terminal."""
+def on_a_terminal(*arguments: str, env: dict[str, str], typed: bytes = b"", after: bytes = b"") -> tuple[int, bytes]:
+    """Run it on a terminal of its own; gives the exit code and all that reached the terminal.
+
+    `typed` is typed when `after` has been shown.
+    """
     process, terminal = pty.fork()
     if process == 0:
         os.execve(COMMAND[0], [*COMMAND, *arguments], env)
     shown = b""
-    os.write(terminal, typed)
     deadline = time.monotonic() + 50
     try:
         while time.monotonic() < deadline:
+            if typed and after in shown:
+                os.write(terminal, typed)
+                typed = b""
             if select.select([terminal], [], [], 0.1)[0]:
                 try:
                     data = os.read(terminal, 65536)

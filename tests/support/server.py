@@ -156,7 +156,7 @@ def running_server(
             wanted = dict(config or {})
             if bindings and "defaults" not in wanted:
                 wanted["defaults"] = {"ttt_binding": next(iter(bindings))}
-            loaded = load_config(write_config(folder, wanted, instances), environ={})
+            loaded = load_config(write_config(folder, wanted, instances), environ={}, further=tuple(bindings or ()))
         started, ended = threading.Event(), threading.Event()
         box: list[Served] = []
         failures: list[BaseException] = []

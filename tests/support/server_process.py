@@ -86,7 +86,11 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def server_process(
-    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, port: int | None = None
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    port: int | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> Iterator[ServerProcess]:
     """Start the server with the configuration `folder/lollms_configs`; it and its children end with the block."""
     if port is None:
@@ -107,7 +111,7 @@ def server_process(
         ],
         cwd=folder,
         env={**inherited, "HOME": str(home), **(env or {})},
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

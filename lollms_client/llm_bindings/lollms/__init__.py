@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 from typing_extensions import override
 
 from lollms_client.http_binding import HttpBinding
-from lollms_core.errors import NotFound, ProtocolError, Refused, UnsupportedFeature
+from lollms_core.errors import LollmsError, NotFound, ProtocolError, Refused, UnsupportedFeature
 from lollms_core.protocols.base import Codec, HttpRequest, Timeouts
 from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.lollms import LollmsCodec, lollms_headers
@@ -74,6 +74,18 @@ class LollmsBinding(HttpBinding):
         )
 
     @override
+    def not_found(self, error: NotFound, asked: str) -> NotFound:
+        """Says what was asked, and that host_address has no path where it has one."""
+        words = f"{asked}: {error}" if asked else str(error)
+        if path := urlsplit(self.host_address).path:
+            words = (
+                f"{asked or f'POST {self.host_address}/api/v1/generate'}: {error} host_address is only "
+                f"scheme://host:port, such as http://localhost:9601; leave {path} out of it, unless a proxy has the "
+                "server under that path."
+            )
+        return NotFound(words, status=error.status, request_id=error.request_id)
+
+    @override
     def list_models(self) -> list[Any]:
         """The models of the instance in use, as dictionaries with `model_name` and the documented fields."""
         found = self._ask("GET", f"list_available_models/{quote(self._instance(), safe='')}").get("models")
@@ -94,7 +106,10 @@ class LollmsBinding(HttpBinding):
 
     @override
     def tokenize(self, text: str) -> list[Any]:
-        """The tokens of a text, as the server's model counts them."""
+        """The tokens of a text, as the server's model counts them.
+
+        Raises `UnsupportedFeature`, as do the other questions about tokens, where the server has no such route.
+        """
         return self._field("tokenize", "tokens", list, text=text)
 
     @override
@@ -115,7 +130,7 @@ class LollmsBinding(HttpBinding):
 
     def lollms_listMountedPersonalities(self) -> list[str]:  # noqa: N802  the name that scripts know
         """The names of the server's personalities."""
-        found = self._ask("GET", "list_personalities").get("personalities")
+        found = self._ask_where_it_is("GET", "list_personalities").get("personalities")
         if not isinstance(found, dict):
             raise ProtocolError(f"The server at {self.host_address} sent no list of personalities.")
         return sorted(found)
@@ -135,14 +150,38 @@ class LollmsBinding(HttpBinding):
 
     def _model_info(self, model_name: str | None) -> dict[str, Any]:
         query = f"?{urlencode({'model_name': model_name})}" if model_name else ""
-        return self._ask("GET", f"get_model_info/{quote(self._instance(), safe='')}{query}")
+        return self._ask_where_it_is("GET", f"get_model_info/{quote(self._instance(), safe='')}{query}")
 
     def _field(self, route: str, name: str, kind: type[_T], **body: Any) -> _T:
         chosen = {"binding_name": self.instance, "model_name": self.model_name}
-        value = self._ask("POST", route, {**body, **{key: each for key, each in chosen.items() if each}}).get(name)
+        sent = {**body, **{key: each for key, each in chosen.items() if each}}
+        value = self._ask_where_it_is("POST", route, sent).get(name)
         if not isinstance(value, kind):
             raise ProtocolError(f"The server at {self.host_address} answered {route} without {name}.")
         return value
+
+    def _ask_where_it_is(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask a route that not every version of the server has. Raises `UnsupportedFeature` where it is missing."""
+        try:
+            return self._ask(method, route, body)
+        except NotFound as error:
+            self._check_instance()  # the same status says that the instance is not there
+            path = f"/api/v1/{route.partition('/')[0].partition('?')[0]}"
+            raise UnsupportedFeature(
+                f"The lollms server at {self.host_address} has no {method} {path}, so it cannot do this. It needs a "
+                "version of the server that has this route; the routes of yours are listed at /docs.",
+                status=error.status,
+                request_id=error.request_id,
+            ) from error
+
+    def _check_instance(self) -> None:
+        """Raises `NotFound` when the server, or the instance in use, is not there."""
+        try:
+            self._ask("GET", f"list_available_models/{quote(self._instance(), safe='')}")
+        except NotFound:
+            raise
+        except LollmsError:
+            return  # it is there, and only its models cannot be listed
 
     def _ask(self, method: str, route: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         target = self.target
@@ -151,8 +190,5 @@ class LollmsBinding(HttpBinding):
             headers["content-type"] = "application/json"
         url = f"{target.base_url}/api/v1/{route}"
         content = b"" if body is None else encode_json(body)
-        try:
-            answer = self.fetch(HttpRequest(method, url, headers, content, target.timeouts, target.verify_tls))
-        except NotFound as error:
-            raise NotFound(f"{method} {url}: {error}", status=error.status, request_id=error.request_id) from error
+        answer = self.fetch(HttpRequest(method, url, headers, content, target.timeouts, target.verify_tls))
         return decode_body(_object, answer.body)

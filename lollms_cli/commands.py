@@ -1,0 +1,189 @@
+"""Which command is meant, and what becomes of its errors.
+
+Exit codes: 0 done, 1 error, 2 the command was used wrongly, 4 a key is needed or refused, 78 the configuration cannot
+be used, 130 stopped with Ctrl-C, 141 the reader of our output went away. An error is one line on standard error; with
+`LOLLMS_DEBUG=1` the traceback follows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+from typing_extensions import override
+
+from lollms_cli.output import Output, OutputClosed, one_line
+from lollms_cli.repair import is_of_lollms, repair_sentence
+from lollms_core.errors import ConfigError, LollmsError, meaning
+
+__all__ = ["COMMANDS", "cli", "run", "with_command"]
+
+COMMANDS = {
+    "prompt": ("lollms_cli.prompt", "prompt"),
+    "serve": ("lollms_cli.serve", "serve"),
+    "doctor": ("lollms_cli.doctor", "doctor"),
+    "install": ("lollms_cli.install", "install"),
+    "stop": ("lollms_cli.stop", "stop"),
+}
+_LIKE_A_COMMAND = 0.75
+_WHERE = "Set LOLLMS_DEBUG=1 to see where."
+_OF_OTHER_TOOLS = {
+    "version": "The version is shown by `lollms --version`.",
+    "models": "`lollms doctor` says which models there are here and how to get one; choose one with -m.",
+    "list": "`lollms doctor` says what is there.",
+    "ps": "`lollms doctor` says what is there.",
+    "show": "`lollms doctor` says what is there.",
+    "pull": "Get a GGUF file yourself, then: lollms -m FILE PROMPT.",
+    "run": 'Ask a model with: lollms -m MODEL "the prompt".',
+    "chat": "This version asks once, without a conversation.",
+}
+"""Words that other tools have as commands: alone they are meant as one, not for a model."""
+
+EXAMPLES = """\b
+Examples:
+  lollms "Tell me a fun fact about space."
+  git diff | lollms -s "Write one commit line for this diff."
+  lollms -m ~/models/qwen.gguf -o temperature 0.2 "Why is the sky blue?"
+  lollms serve
+  lollms doctor
+"""
+
+ENVIRONMENT = """\b
+Environment:
+  LOLLMS_API_KEY     the key sent to a lollms server
+  LOLLMS_HOST        the server: host, host:port or URL (for serve: the address to listen on)
+  LOLLMS_PORT        its port (9601)
+  LOLLMS_CONFIG_DIR  the configuration folder of serve and doctor
+  LOLLMS_DEBUG       1 shows the traceback of an error
+  NO_COLOR           no colours or dimming
+"""
+
+EXITS = """\b
+Exit codes:
+  0 done, 1 error, 2 wrong use, 4 key needed or refused, 78 configuration, 130 stopped
+"""
+
+
+class Commands(click.Group):
+    """The commands, imported when they are used; anything that is not a command is a prompt."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_command(args, has_input=_has_input()))
+
+
+def with_command(args: list[str], *, has_input: bool) -> list[str]:
+    """The arguments with the command that is meant in front. Raises `UsageError` for a misspelt command.
+
+    Without arguments it is the prompt when something is piped in, else help. A single word that looks like a command,
+    or is one of other tools, is taken for a mistake; `lollms prompt WORD` sends it all the same.
+    """
+    if not args:
+        return ["prompt"] if has_input else ["--help"]
+    first = args[0]
+    if first in COMMANDS or first in ("-h", "--help", "--version"):
+        return args
+    if first == "help":
+        return [*args[1:2], "--help"]
+    alone = len(args) == 1 or args[1].startswith("-")
+    if alone and first in _OF_OTHER_TOOLS:
+        raise click.UsageError(
+            f"{first!r} is not a command. {_OF_OTHER_TOOLS[first]} To send it as a prompt: lollms prompt {first}"
+        )
+    near = [] if any(c.isspace() for c in first) else difflib.get_close_matches(first, COMMANDS, 1, _LIKE_A_COMMAND)
+    if near:
+        raise click.UsageError(
+            f"There is no command {first!r}. Did you mean `lollms {near[0]}`? "
+            f"To send it to a model: `lollms prompt {first}`."
+        )
+    return ["prompt", *args]
+
+
+def _has_input() -> bool:
+    return sys.stdin is not None and not sys.stdin.isatty()
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from lollms_cli.installation import find_installation
+
+        click.echo(f"lollms {find_installation().version}")
+        ctx.exit()
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help=f"One place to generate anything with any model.\n\n{EXAMPLES}",
+    epilog=f"{ENVIRONMENT}\n{EXITS}",
+    subcommand_metavar="COMMAND | PROMPT",
+    options_metavar="",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="The version."
+)
+def cli() -> None:
+    """One place to generate anything with any model."""
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Raises nothing."""
+    output = Output()
+    try:
+        result = cli.main(args=None if args is None else list(args), prog_name="lollms", standalone_mode=False)
+    except OutputClosed:
+        return 141
+    except (KeyboardInterrupt, click.Abort):
+        output.message("lollms: stopped")
+        return 130
+    except click.ClickException as error:
+        return _fail(output, _click_sentence(error), error.exit_code, error)
+    except LollmsError as error:
+        return _fail(output, str(error) or error.code, meaning(error).exit_code, error)
+    except ImportError as error:
+        sentence = f"{_defect(error)} {_WHERE}" if is_of_lollms(error) else repair_sentence(error)
+        return _fail(output, sentence, 1, error)
+    except Exception as error:
+        return _fail(output, f"{_defect(error)} {_WHERE}", 1, error)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(output: Output, sentence: str, code: int, error: BaseException) -> int:
+    # a damaged configuration may have several faults: each is a line of its own
+    lines = sentence.splitlines() if isinstance(error, ConfigError) else [sentence]
+    for line in lines:
+        output.message(f"lollms: error: {one_line(line)}")
+    if os.environ.get("LOLLMS_DEBUG", "") not in ("", "0"):
+        import traceback
+
+        output.message("".join(traceback.format_exception(error)))
+    return code
+
+
+def _click_sentence(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    help_command = f"{context.command_path} --help" if context is not None else "lollms --help"
+    return f"{error.format_message()} (`{help_command}` shows how.)"
+
+
+def _defect(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}."
+    return f"Something that should not happen did: {type(error).__name__}: {error}."
