@@ -48,7 +48,7 @@ def import_folder(folder: Path, *, allow_installs: bool = False) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
-            with contextlib.nullcontext() if allow_installs else _checking_pipmaster():
+            with _no_bytecode(), contextlib.nullcontext() if allow_installs else _checking_pipmaster():
                 spec.loader.exec_module(module)
         except BaseException:
             for loaded in [each for each in sys.modules if each == name or each.startswith(name + ".")]:
@@ -82,6 +82,17 @@ def _digest(folder: Path) -> str:
         state.update(file.name.encode())
         state.update(file.read_bytes())
     return state.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Nothing is written into the folders of others; and a file changed twice in a second is read anew each time."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 @contextlib.contextmanager

@@ -65,6 +65,7 @@ def test_two_folders_of_one_name_and_two_versions_are_four_modules(tmp_path: Pat
     (one / "__init__.py").write_text("value = 3")
     assert import_folder(one).value == 3
     assert first.value == 1
+    assert sorted(each.name for each in one.iterdir()) == ["__init__.py"]
 
 
 def test_relative_imports_work(tmp_path: Path) -> None:
