@@ -5,16 +5,29 @@ per connection runs only while something is owed: the first head after connectin
 the next piece of a body. A request that arrives in one piece, as nearly all do, sets no timer at all. The timer is
 not restarted by each byte: it looks at the time of the last deadline when it fires.
 
-A head over a limit is refused with 431 before the application sees anything of it.
+A head over a limit is refused with 431 before the application sees anything of it. What follows a body in chunks is
+no part of the head and is dropped; a connection that sends ever more of it, and no body, is closed.
+
+The parser takes an offer of another protocol (`Upgrade`) for the end of the request, so that a body behind it would be
+read as the next one. We take no such offer: the request goes through a new parser once more, without it.
+
+A finished answer waits for its caller in the transport, which waits for ever, also when it is told to close. So a
+second timer runs while there is such a rest, and breaks a connection that takes nothing of it.
+
+uvicorn stops reading while a request waits behind another, and then does not see that the caller has left. Here reading
+goes on until several wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
+import httptools
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 __all__ = ["LimitedHttpProtocol", "protocol_class"]
 
@@ -60,6 +73,19 @@ class HeadWithBody:
         self._transport.close()
 
 
+class _Flow(FlowControl):
+    """uvicorn's flow control, with a reason of our own not to read."""
+
+    def __init__(self, transport: asyncio.Transport, full: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._full = full
+
+    @override
+    def resume_reading(self) -> None:
+        if not self._full():
+            super().resume_reading()
+
+
 class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection. Times in seconds, sizes in bytes; subclasses set other limits."""
 
@@ -68,6 +94,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     max_head_bytes: int = 65_536
     max_url_bytes: int = 16_384
     max_headers: int = 100
+    unread_seconds: float = 75.0  # more than a stream waits, which then can say why it ended
+    max_waiting: int = 16  # requests behind the one that runs
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,16 +105,25 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._too_large = False
+        self._around_body = 0
+        self._running: RequestResponseCycle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        self.flow = _Flow(transport, lambda: len(self.pipeline) > self.max_waiting)
         self._owe(self.head_seconds)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._owe_nothing()
+        self._forget_unread()
+        self.pipeline.clear()
         super().connection_lost(exc)
+        if (running := self._running) is not None and not running.response_complete:  # uvicorn tells the last one
+            running.disconnected = True
+            running.message_event.set()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -95,14 +132,41 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._head_bytes += self._chunk
         elif self._state == _BODY:
             self._deadline = self.loop.time() + self.body_seconds
+            self._around_body += self._chunk
         before = self._state
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self.transport.is_closing():
             self._owe_nothing()
         elif self._state == _HEAD and self._head_bytes > self.max_head_bytes:
             self._refuse(431)
+        elif self._state == _BODY and self._around_body > self.max_head_bytes:
+            self._owe_nothing()
+            self.transport.close()
         elif self._state != before or self._timer is None or self._state == _IDLE:
             self._restart()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; an offer of another protocol is taken out of its request."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                head = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self._version())]
+                head += [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self.parser.feed_data(b"".join(head) + b"\r\n")
+                rest = rest[offer.args[0] :]
+            else:
+                return
+
+    def _version(self) -> bytes:
+        return self.parser.get_http_version().encode()
 
     def _restart(self) -> None:
         """Set the timer for what is owed now."""
@@ -118,29 +182,84 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = self._chunk
 
     @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._state == _HEAD:  # else it follows a body
+            super().on_header(name, value)
+
+    @override
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.max_headers or self._head_size() > self.max_head_bytes:
             self._too_large = True
             raise ValueError("the head of the request is over a limit")
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("this is no proxy")
+            return  # it comes again, without the offer
         self._state = _BODY
-        cycle = self.cycle
+        self._around_body = 0
         super().on_headers_complete()
-        if self.cycle is not cycle and self.scope["method"] != "HEAD":  # else an upgrade, or there is no body to come
+        self.flow.resume_reading()
+        if self.scope["method"] != "HEAD":  # else there is no body to come
             self.cycle.transport = cast(asyncio.Transport, HeadWithBody(self.transport, self.loop))
 
     @override
+    def on_body(self, body: bytes) -> None:
+        self._around_body = 0
+        super().on_body(body)
+
+    @override
     def on_message_complete(self) -> None:
-        self._state = _IDLE
-        super().on_message_complete()
+        if self._state == _BODY:  # else it comes again, without its offer
+            self._state = _IDLE
+            super().on_message_complete()
 
     @override
-    def handle_websocket_upgrade(self) -> None:
-        self._owe_nothing()
-        super().handle_websocket_upgrade()
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     @override
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: such a request is served as a plain one, and clients must not be able to fill the log."""
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()  # one less waits now
+        self._watch_unread()
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_unread()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._watch_unread()
+
+    @override
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        if self._unread is None:
+            self._watch_unread()
+
+    def _watch_unread(self) -> None:
+        """Begin to watch that the caller takes what is there for it."""
+        self._forget_unread()
+        if size := self.transport.get_write_buffer_size():
+            self._unread = self.loop.call_later(self.unread_seconds, self._look_unread, size)
+
+    def _look_unread(self, before: int) -> None:
+        running = self._running
+        # As long as an answer adds to the rest and is not held up by it, its size says nothing.
+        adding = running is not None and not running.response_complete and not self.flow.write_paused
+        if self.transport.get_write_buffer_size() < before or (adding and not self.transport.is_closing()):
+            self._watch_unread()
+        else:
+            self.transport.abort()
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _head_size(self) -> int:
         """The size of the head, at least when it could be over a limit: the reads it came in bound it from above."""
@@ -180,7 +299,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """The timer fired: close, unless bytes came in the meantime or it is we who do not read."""
         self._timer = None
         left = self._deadline - self.loop.time()
-        if left <= 0 and self._state == _BODY and self.flow.read_paused:
+        if left <= 0 and self.flow.read_paused:
             left = self.body_seconds
         if left > 0:
             self._timer = self.loop.call_later(left, self._late)

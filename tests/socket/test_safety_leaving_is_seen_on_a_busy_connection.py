@@ -16,8 +16,6 @@ from lollms_core.types import Batch, GenerationCall, TextDelta
 from tests.support.raw_http import prompt
 from tests.support.server import KEY, PortsBinding, running_server
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
-
 LIMIT = 0.25
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -55,7 +53,6 @@ def request(*, stream: bool) -> bytes:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("following", [HEALTH, HEALTH * 10], ids=["one", "ten"])
 @pytest.mark.parametrize("together", [True, False])
-@NOT_YET
 def test_leaving_stops_the_work(stream: bool, following: bytes, together: bool) -> None:
     silent = Silent()
     with running_server({"main": PortsBinding(silent)}) as server:  # type: ignore[arg-type]  # no tools here

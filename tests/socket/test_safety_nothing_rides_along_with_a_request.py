@@ -16,8 +16,6 @@ from tests.support.guard_server import read_all
 from tests.support.raw_http import prompt
 from tests.support.server import KEY, PortsBinding, Served, running_server
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
-
 BODY = json.dumps(prompt("x")).encode()
 PLAIN = b"POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 WITH_KEY = PLAIN + f"X-API-Key: {KEY}\r\n".encode()
@@ -76,7 +74,6 @@ def early(client: socket.socket, seconds: float) -> bytes:
         client.settimeout(3)
 
 
-@NOT_YET
 def test_a_trailer_is_no_header(server: Served) -> None:
     key = f"X-API-Key: {KEY}\r\n".encode()
     assert exchanged(server, PLAIN + CHUNKED + key + b"\r\n") == [b"403"]
@@ -86,7 +83,6 @@ def test_a_trailer_is_no_header(server: Served) -> None:
 
 @pytest.mark.parametrize("head", [WITH_KEY, PLAIN], ids=["with a key", "without"])
 @pytest.mark.parametrize("line", [b"A%d: " + b"b" * 500 + b"\r\n", b"c" * 500], ids=["many trailers", "an endless one"])
-@NOT_YET
 def test_trailers_have_an_end_and_take_no_memory(server: Served, head: bytes, line: bytes) -> None:
     before = resident_bytes()
     sent = 0
@@ -104,7 +100,6 @@ def test_trailers_have_an_end_and_take_no_memory(server: Served, head: bytes, li
 
 
 @pytest.mark.parametrize("offer", UPGRADES)
-@NOT_YET
 def test_an_offer_of_another_protocol_does_not_cost_the_body(server: Served, offer: bytes) -> None:
     head = WITH_KEY + offer + b"Content-Length: %d\r\n\r\n" % len(BODY)
     assert exchanged(server, head + BODY) == [b"200"]
@@ -114,7 +109,6 @@ def test_an_offer_of_another_protocol_does_not_cost_the_body(server: Served, off
 
 
 @pytest.mark.parametrize("offer", UPGRADES[:2])
-@NOT_YET
 def test_the_body_behind_an_offer_is_not_the_next_request(server: Served, offer: bytes) -> None:
     inner = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = WITH_KEY + offer + b"Content-Length: %d\r\n\r\n" % len(inner)
