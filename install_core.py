@@ -76,16 +76,16 @@ def ensure_environment(folder: Path) -> Path:
 
 def has_pip(python: Path) -> bool:
     """Whether this interpreter starts and has pip: an interrupted set-up leaves one that does not."""
-    command = [str(python), "-c", "import pip"]
+    command = [str(python), "-I", "-c", "import pip"]
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def make_with_virtualenv(folder: Path) -> None:
     """Make the environment with the virtualenv package, fetched into a temporary folder by the system's pip."""
     with tempfile.TemporaryDirectory() as tools:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", tools, "virtualenv"]
+        pip = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--target", tools, "virtualenv"]
         subprocess.run(pip, check=True)
-        make = [sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(folder)]
+        make = [sys.executable, "-P", "-m", "virtualenv", "--quiet", "--clear", str(folder)]
         subprocess.run(make, check=True, env={**os.environ, "PYTHONPATH": tools})
 
 
@@ -98,7 +98,7 @@ def install(python: Path, folder: Path, *, dev: bool) -> None:
     if done[:1] == [wanted] and extras in done[1:]:
         return
     say(f"Installing lollms with {extras} (a minute or so the first time) ...")
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--editable", f"{ROOT}[{extras}]"], check=True)
     installed = [extras, *([RUN_EXTRAS] if dev else []), *(done[1:] if done[:1] == [wanted] else [])]
     stamp.write_text(" ".join([wanted, *dict.fromkeys(installed)]) + "\n", encoding="utf-8")

@@ -74,16 +74,24 @@ def find_model(name: str, folder: Path | None = None) -> Path:
 
 
 def check_gguf(path: str | Path) -> None:
-    """Raise ModelLoadFailed, with the reason in words, unless the file begins like a GGUF model."""
+    """Raise ModelLoadFailed, with the reason in words, unless the file begins like a GGUF model.
+
+    The words name the file, not its folder: a caller of a server has no use for that.
+    """
+    name = Path(path).name
     try:
         with open(path, "rb") as file:
             head = file.read(_HEADER + 1)
     except (OSError, ValueError) as error:
-        raise ModelLoadFailed(f"The model file {path} cannot be read: {error}.") from error
+        raise ModelLoadFailed(f"The model file {name} cannot be read: {_reason(error)}.") from error
     if head[:4] != b"GGUF":
-        raise ModelLoadFailed(f"{path} is not a GGUF model file: it does not begin with 'GGUF'.")
+        raise ModelLoadFailed(f"{name} is not a GGUF model file: it does not begin with 'GGUF'.")
     if len(head) <= _HEADER:
-        raise ModelLoadFailed(f"{path} is cut short: it has {len(head)} bytes, a GGUF model has more than {_HEADER}.")
+        raise ModelLoadFailed(f"{name} is cut short: it has {len(head)} bytes, a GGUF model has more than {_HEADER}.")
     (version,) = struct.unpack_from("<I", head, 4)
     if version not in (2, 3):
-        raise ModelLoadFailed(f"{path} has GGUF version {version}; versions 2 and 3 can be read.")
+        raise ModelLoadFailed(f"{name} has GGUF version {version}; versions 2 and 3 can be read.")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or "its path is no path"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lollms_core.config.schema import SchemaPath, Section, parse_schema, public_view, suggestion, validate
 from lollms_core.errors import ConfigError, NotFound
@@ -160,6 +161,11 @@ def load_instance(path: Path, card: Card, scrubber: Scrubber | None = None) -> I
     for own, expected in zip(_OWN_FIELDS, (card.type_name, path.stem), strict=True):
         if document.values.get(own, expected) != expected:
             raise document.error((own,), f"must be {expected}, as in bindings_map and in the name of the file.")
+    for name, value in result.values.items():
+        if isinstance(value, str) and _holds_more_than_a_place(value):
+            raise document.error(
+                (name,), "must be a plain address: no user name, no '?' and no '#'. A key has a setting of its own."
+            )
     own_values = {"type": card.type_name, "binding_instance_name": path.stem}
     return Instance(
         name=path.stem,
@@ -170,6 +176,17 @@ def load_instance(path: Path, card: Card, scrubber: Scrubber | None = None) -> I
         file=path,
         notices=tuple(_notices(document, card, result.unknown, path)),
     )
+
+
+def _holds_more_than_a_place(text: str) -> bool:
+    """Whether a text is an address with a part that may hold a key; addresses are shown in listings and logs."""
+    if not text.startswith(("http://", "https://")):
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return True
+    return "@" in parts.netloc or bool(parts.query or parts.fragment)
 
 
 def _texts_at(values: Any, path: SchemaPath) -> list[str]:
