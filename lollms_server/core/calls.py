@@ -94,6 +94,8 @@ _OUTPUTS = {
     "ttv": "video",
 }
 _MAX_SCHEMA_BYTES = 256 * 1024
+_MAX_SCHEMA_PARTS = 4000  # a backend that makes a grammar of a schema may work on each entry for milliseconds
+_MAX_PATTERN = 1000
 
 
 async def prepare(asked: Asked, state: Mapping[str, Any], house: Services) -> Work:
@@ -196,4 +198,27 @@ def _schema(schema: Mapping[str, Any] | None, where: str) -> Mapping[str, Any] |
         return None
     if len(msgspec.json.encode(schema)) > _MAX_SCHEMA_BYTES:
         raise InvalidRequest(f"{where} is larger than {_MAX_SCHEMA_BYTES // 1024} KiB.", param=where)
+    if _parts(schema) > _MAX_SCHEMA_PARTS:
+        raise InvalidRequest(
+            f"{where} is too large: more than {_MAX_SCHEMA_PARTS} entries, or a pattern of more than "
+            f"{_MAX_PATTERN} characters.",
+            param=where,
+        )
     return schema
+
+
+def _parts(schema: Any) -> int:
+    """How many entries a schema has, with all that it contains; too many at once where a pattern is too long."""
+    count, todo = 0, [schema]
+    while todo and count <= _MAX_SCHEMA_PARTS:
+        part = todo.pop()
+        if isinstance(part, Mapping):
+            pattern = part.get("pattern")
+            if isinstance(pattern, str) and len(pattern) > _MAX_PATTERN:
+                return _MAX_SCHEMA_PARTS + 1
+            count += len(part)
+            todo += part.values()
+        elif isinstance(part, list):
+            count += len(part)
+            todo += part
+    return count
