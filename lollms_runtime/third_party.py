@@ -6,18 +6,21 @@ name, or two versions of one folder, never meet in `sys.modules`; the built-in p
 Plug-ins of the lollms world call `pipmaster.ensure_packages(...)` when they are imported, which runs pip. Nothing is
 installed here that the operator did not ask for: while a folder is imported, `import pipmaster` gives it a stand-in
 that only checks, and raises `MissingDependency` with the command to type. The folder keeps that stand-in, so calls it
-makes later only check, too.
+makes later only check, too; an `import pipmaster` that it runs later, inside a function, gives it the stand-in as well.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import hashlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +32,7 @@ from lollms_core.errors import MissingDependency
 __all__ = ["import_folder", "missing_requirements"]
 
 _importing = threading.RLock()  # sys.modules is shared by all threads
+_PREFIX = "lollms_plugin_"
 
 
 def import_folder(folder: Path, *, allow_installs: bool = False) -> ModuleType:
@@ -38,14 +42,18 @@ def import_folder(folder: Path, *, allow_installs: bool = False) -> ModuleType:
     `MissingDependency` when it needs a package that is not installed; `ImportError` when it has no `__init__.py`.
     """
     source = folder / "__init__.py"
-    name = f"lollms_plugin_{folder.name}_{_digest(folder)}"
+    name = f"{_PREFIX}{folder.name}_{_digest(folder)}"
     with _importing:
+        if _Finder not in sys.meta_path:
+            sys.meta_path.insert(0, _Finder)
         if name in sys.modules:
             return sys.modules[name]
         spec = importlib.util.spec_from_file_location(name, source, submodule_search_locations=[str(folder)])
         if not source.is_file() or spec is None or spec.loader is None:
             raise ImportError(f"{folder} has no __init__.py, so it is not a plug-in.")
         module = importlib.util.module_from_spec(spec)
+        if not allow_installs:
+            _never_install(module)
         sys.modules[name] = module
         try:
             with _no_bytecode(), contextlib.nullcontext() if allow_installs else _checking_pipmaster():
@@ -93,6 +101,39 @@ def _no_bytecode() -> Iterator[None]:
         yield
     finally:
         sys.dont_write_bytecode = before
+
+
+def _never_install(module: ModuleType) -> None:
+    """Whatever the module's code imports as `pipmaster`, and whenever, only checks."""
+
+    def checking_import(name: str, *arguments: Any, **more: Any) -> Any:
+        if name.partition(".")[0] == "pipmaster":
+            return _CheckingPipmaster()
+        return builtins.__import__(name, *arguments, **more)
+
+    module.__dict__["__builtins__"] = {**vars(builtins), "__import__": checking_import}
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module inside of a folder, with what its package may do."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        package = sys.modules[module.__name__.rpartition(".")[0]]
+        module.__dict__["__builtins__"] = vars(package)["__builtins__"]
+        super().exec_module(module)
+
+
+class _Finder:
+    """Finds the modules inside of plug-in folders, whenever they are imported."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if not name.startswith(_PREFIX) or path is None:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader and spec.origin is not None:
+            spec.loader = _Loader(name, spec.origin)
+        return spec
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from lollms_server.core.delivery import Patience
 from lollms_server.core.quick_route import QuickRoute
 from lollms_server.core.requests import Registry
 from lollms_server.core.resource_manager import ResourceManager
-from lollms_server.core.responses import FieldError, error_body, error_headers
+from lollms_server.core.responses import FieldError, error_body, error_headers, let_go
 from lollms_server.core.scheduler import Scheduler
 from lollms_server.core.services import Services
 from lollms_server.middleware.guard import guard
@@ -123,6 +123,7 @@ def _handle_errors(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
+        let_go(error)
         found = error.errors()[:_MAX_SHOWN_ERRORS]
         fields = [FieldError(list(each["loc"]), str(each["msg"])) for each in found]
         sentence = "The request body does not have the documented form."

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ __all__ = ["Child", "Command"]
 _LINE = 1000  # characters that are kept of a log line
 _KEPT = 200  # lines
 _ANSWER = 65_536
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
@@ -111,18 +113,26 @@ class Child:
 
     def kill(self) -> None:
         """End it at once; `notify` is called when that has happened."""
-        self._process.kill()
+        self._signal(_KILL)
+
+    def _signal(self, number: int) -> None:
+        """To the child and to what it has started: a program the user names is often a script around another one."""
+        with contextlib.suppress(ProcessLookupError):
+            if sys.platform == "win32":
+                self._process.terminate()
+            else:
+                os.killpg(self.pid, number)  # it leads a session of its own
 
     def end(self, grace: float = 2.0) -> None:
         """End it: by closing its input, after `grace` seconds by asking, then by force. Afterwards nothing is left."""
         with contextlib.suppress(OSError):
             _pipe(self._process.stdin).close()
         if self.command.port is not None or self.answer is None:
-            self._process.terminate()  # it does not watch its input, or not yet
+            self._signal(signal.SIGTERM)  # it does not watch its input, or not yet
         if not self._ended_within(grace):
-            self._process.terminate()
+            self._signal(signal.SIGTERM)
             if not self._ended_within(grace / 2):
-                self._process.kill()
+                self._signal(_KILL)
                 self._process.wait()
         for thread in self._threads:
             thread.join(1.0)
@@ -139,6 +149,7 @@ class Child:
             if self.answer is not None:
                 self._notify()
             self._process.wait()
+        self._signal(_KILL)  # whatever it has left behind
         self._threads[1].join(0.5)  # so that the last lines of the log are there when the end is known
         with contextlib.suppress(OSError):
             _pipe(self._process.stdin).close()

@@ -363,6 +363,11 @@ def translated(binding: Binding) -> Iterator[None]:
         yield
     except (LollmsError, GeneratorExit):
         raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise EngineError(f"Binding instance {name!r} gave up its work.") from error  # nobody asked for it
     except NotImplementedError as error:
         raise UnsupportedFeature(f"Binding instance {name!r} cannot do this.") from error
     except ValueError as error:

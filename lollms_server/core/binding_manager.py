@@ -219,21 +219,24 @@ class BindingManager:
             known = ", ".join(sorted(self.types))
             raise ConfigError(f"bindings_map gives it the type {slot.type_name}, but there are only: {known}.")
         path = find_instance_file(self._loaded.folders.instances, slot.name)
-        slot.instance = load_instance(path, card, self._loaded.scrubber)
-        for notice in slot.instance.notices:
+        instance = load_instance(path, card, self._loaded.scrubber)
+        for notice in instance.notices:
             _log.warning("%s", notice)
         installs = self._loaded.config.security.allow_runtime_installs
         module = await asyncio.to_thread(_import, card, installs)
         binding_class = _binding_class(module, card)
-        return _construct(binding_class, slot.instance, self._resource_manager)
+        binding = _construct(binding_class, instance, self._resource_manager)
+        slot.instance = instance  # not before: what the binding refuses may be what must not be shown
+        return binding
 
 
 def _import(card: Card, allow_installs: bool) -> ModuleType:
     """The module of a card's folder; ours under its own name, others under a name that nothing else has."""
     if card.folder.parent == SHIPPED:
         return importlib.import_module(f"{_PACKAGE}.{card.folder.name}")
-    if open_to_others(card.folder) == "everybody can write":
-        raise ConfigError(f"{card.folder}: everybody can write here, so its code is not run. Run: chmod o-w")
+    for place in (card.folder.parent, card.folder, *card.folder.rglob("*.py")):
+        if open_to_others(place) == "everybody can write":
+            raise ConfigError(f"{place}: everybody can write here, so the code is not run. Run: chmod o-w '{place}'")
     try:
         return import_folder(card.folder, allow_installs=allow_installs)
     except ImportError as error:

@@ -149,10 +149,21 @@ def load_config(
 
 
 def read_keys(
-    config_dir: Path, environ: Mapping[str, str] | None = None, *, further: Collection[str] = ()
+    config_dir: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    host: str | None = None,
+    further: Collection[str] = (),
+    scrubber: Scrubber | None = None,
 ) -> list[str]:
-    """The allowed keys as the file has them now, for reloading; raises ConfigError when the file cannot be used."""
-    return load_config(config_dir, environ, further=further).config.api_keys()
+    """The allowed keys as the file has them now, for reloading; `scrubber` learns those that are written in clear.
+
+    Raises ConfigError when the file cannot be used, also when it may not be for the address `host`.
+    """
+    config = load_config(config_dir, environ, host=host, further=further).config
+    if scrubber is not None:
+        scrubber.add(*config.plain_keys())
+    return config.api_keys()
 
 
 def check_exposure(config: MainConfig, host: str | None = None) -> str:

@@ -31,7 +31,7 @@ from lollms_core.protocols.lollms_wire import (
 from lollms_core.types import Batch, Reply
 from lollms_runtime.secrets import Scrubber
 from lollms_server.core.requests import LOG, RequestContext
-from lollms_server.core.responses import Send, public_message, send_error
+from lollms_server.core.responses import Send, let_go, public_message, send_error
 from lollms_server.core.work import Work
 
 __all__ = ["ABORT", "Patience", "deliver"]
@@ -147,9 +147,11 @@ def _outward(error: Exception, context: RequestContext, scrubber: Scrubber) -> L
     """The error as it may leave the house; what it says inside goes to the log."""
     if not isinstance(error, LollmsError):
         LOG.error("request %s failed in an unforeseen way", context.id, exc_info=error)
+        let_go(error)
         return InternalError("An unforeseen exception.")
     if meaning(error).http_status == 500:
         LOG.error("request %s failed: %s: %s", context.id, error.code, error.message, exc_info=error)
+    let_go(error)
     error.message = scrubber.clean(public_message(error))
     error.request_id = context.id
     return error

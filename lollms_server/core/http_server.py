@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -41,6 +42,9 @@ GRACE = 30.0
 
 _AFTER_GRACE = 5
 _LAST_WORDS = 1.0
+_TICKS_A_SECOND = 10
+_COLLECT = 5 * _TICKS_A_SECOND
+_COLLECT_ALL = 60 * _TICKS_A_SECOND
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
 _log = logging.getLogger(__name__)
 
@@ -91,6 +95,16 @@ class HttpServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        """Collect garbage by the clock: a failed request leaves few objects in circles, but they hold its whole prompt.
+
+        The thresholds count objects and not bytes, and `serve` sets them high.
+        """
+        if counter % _COLLECT == 0:
+            gc.collect(2 if counter % _COLLECT_ALL == 0 else 1)
+        return await super().on_tick(counter)
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -157,7 +171,13 @@ class HttpServer(uvicorn.Server):
         """Allow the keys that the file has now. A file that cannot be used changes nothing."""
         loaded = self._services.loaded
         try:
-            gone = loaded.keys.replace(read_keys(loaded.config_dir, further=loaded.further))
+            keys = read_keys(
+                loaded.config_dir,
+                host=loaded.config.server.host,
+                further=loaded.further,
+                scrubber=loaded.scrubber,
+            )
+            gone = loaded.keys.replace(keys)
         except LollmsError as error:
             _log.error("the keys stay as they are: %s", error.message)
             return

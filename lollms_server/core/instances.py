@@ -150,6 +150,12 @@ def load_instance(path: Path, card: Card, scrubber: Scrubber | None = None) -> I
     The values of secret settings become known to `scrubber`, also when the file turns out to be wrong. Raises
     ConfigError with file, line and field, and never with a value.
     """
+    for place in (path.parent, path):
+        if open_to_others(place) == "everybody can write":
+            raise ConfigError(
+                f"{place}: everybody can write here, and an instance names the program and the server that are used. "
+                f"Run: chmod o-w '{place}'"
+            )
     document = load_yaml(path)
     if document.text.lstrip().startswith(_ENCRYPTED):
         raise document.error((), "the file is encrypted, and this version cannot read encrypted settings.")

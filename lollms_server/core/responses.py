@@ -16,7 +16,7 @@ import msgspec
 
 from lollms_core.errors import ConfigError, InternalError, LollmsError, StorageError, meaning
 
-__all__ = ["FieldError", "Header", "Send", "error_body", "error_headers", "public_message", "send_error"]
+__all__ = ["FieldError", "Header", "Send", "error_body", "error_headers", "let_go", "public_message", "send_error"]
 
 Header: TypeAlias = tuple[bytes, bytes]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -53,6 +53,19 @@ def error_body(error: LollmsError, request_id: str, errors: Iterable[FieldError]
     if listed := list(errors):
         body["errors"] = listed
     return msgspec.json.encode(body)
+
+
+def let_go(error: BaseException | None) -> None:
+    """Take the tracebacks out of an error that has been dealt with, and out of those behind it.
+
+    The frames of a traceback hold the whole request and nearly always the error itself. Such a circle stays until the
+    collector comes by, which on a server that spares it may take hundreds of requests.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        if error.__cause__ is not error.__context__:
+            let_go(error.__cause__)
+        error = error.__context__
 
 
 def error_headers(error: LollmsError) -> list[Header]:

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from lollms_core.errors import LollmsError, PayloadTooLarge
+from lollms_core.errors import LollmsError, PayloadTooLarge, TooManyRequests
 from lollms_server.core.responses import Header, Send, send_error
 
-__all__ = ["GuardedExchange", "Message", "Receive"]
+__all__ = ["Bodies", "GuardedExchange", "Message", "Receive"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -24,6 +24,15 @@ _DRAIN_BYTES = 1 << 20
 _DRAIN_SECONDS = 2.0
 
 
+class Bodies:
+    """What the bodies of all running requests may take together, in bytes."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+
+
 class GuardedExchange:
     """`receive` and `send` for the application, and `refuse` for the guard.
 
@@ -31,12 +40,26 @@ class GuardedExchange:
     the guard has answered and the application's messages go nowhere.
     """
 
-    __slots__ = ("_left", "_limit", "_receive", "_send", "closed", "has_body", "headers", "request_id", "started")
+    __slots__ = (
+        "_bodies",
+        "_left",
+        "_limit",
+        "_receive",
+        "_send",
+        "closed",
+        "has_body",
+        "headers",
+        "request_id",
+        "started",
+    )
 
-    def __init__(self, receive: Receive, send: Send, request_id: str, headers: list[Header], limit: int) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, request_id: str, headers: list[Header], limit: int, bodies: Bodies
+    ) -> None:
         self._receive = receive
         self._send = send
         self._limit = self._left = limit
+        self._bodies = bodies
         self.request_id = request_id
         self.headers = headers
         self.has_body = False
@@ -60,15 +83,24 @@ class GuardedExchange:
         message = await self._receive()
         if message["type"] == "http.request" and (body := message.get("body")):
             self._left -= len(body)
-            if self._left < 0:
+            self._bodies.left -= len(body)
+            if self._left < 0 or self._bodies.left < 0:
                 self.has_body = message.get("more_body", False)
-                await self.refuse(self.too_large())
+                await self.refuse(self.too_large() if self._left < 0 else self.too_many())
                 return {"type": "http.disconnect"}
         return message
 
     def too_large(self) -> PayloadTooLarge:
         """The error for a body over the limit."""
         return PayloadTooLarge(f"The request body is larger than the limit of {self._limit} bytes.")
+
+    def too_many(self) -> TooManyRequests:
+        """The error for a body that there is no room for now."""
+        return TooManyRequests("The server is busy with other large requests; try again soon.", retry_after=1.0)
+
+    def over(self) -> None:
+        """The request has ended, and its body takes no more room."""
+        self._bodies.left += self._limit - self._left
 
     async def refuse(self, error: LollmsError) -> None:
         """Answer with an error instead of the application; nothing is sent when a reply has begun already."""

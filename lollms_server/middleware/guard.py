@@ -36,7 +36,7 @@ from lollms_server.core.log import REQUEST_ID
 from lollms_server.core.responses import Header, Send, error_body, error_headers
 from lollms_server.core.settings import MainConfig
 from lollms_server.middleware import headers as request_headers
-from lollms_server.middleware.exchange import GuardedExchange, Message, Receive
+from lollms_server.middleware.exchange import Bodies, GuardedExchange, Message, Receive
 from lollms_server.middleware.failures import FailureTable
 from lollms_server.middleware.headers import Seen
 from lollms_server.middleware.host import HostPolicy
@@ -56,6 +56,7 @@ _UI_PATH = re.compile(r"/ui/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*(?:[A-Za-z0-9_-][A
 _JSON = re.compile(rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*"?utf-8"?[ \t]*)?\Z', re.IGNORECASE)
 _NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 _MAX_DIGITS = 18
+_BODIES = 8  # bodies of the largest size that all running requests may have together
 _IDS = 64
 _POLICY_VIOLATION = 1008
 
@@ -99,6 +100,7 @@ class Guard:
         self._origins = OriginPolicy(config.server.allowed_origins)
         self._failures = FailureTable(config.limits.failed_keys_per_minute, clock)
         self._limit = config.limits.max_body_bytes
+        self._bodies = Bodies(_BODIES * self._limit)
         self._ui = config.webui.enable_ui
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +121,8 @@ class Guard:
         state = _state(scope)
         state["request_id"] = request_id
         token = REQUEST_ID.set(request_id)
-        exchange = GuardedExchange(receive, send, request_id, [(b"x-request-id", id_header), _NOSNIFF], self._limit)
+        ours = [(b"x-request-id", id_header), _NOSNIFF]
+        exchange = GuardedExchange(receive, send, request_id, ours, self._limit, self._bodies)
         length = seen.content_length
         exchange.has_body = seen.transfer_encoding is not None or (length is not None and length != b"0")
         try:
@@ -140,6 +143,7 @@ class Guard:
         except Exception as error:
             await _rescue(exchange, error)
         finally:
+            exchange.over()
             REQUEST_ID.reset(token)
 
     def _admit(self, scope: Scope, seen: Seen, state: dict[str, Any]) -> LollmsError | None:

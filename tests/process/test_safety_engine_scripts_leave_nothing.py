@@ -13,8 +13,6 @@ import pytest
 from tests.support import stand_in_llama_server
 from tests.support.engines import ask, asking, running, until
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
-
 
 def script(folder: Path) -> Path:
     """A script that does not become the program but runs it, as most do."""
@@ -42,7 +40,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         process.kill()
 
 
-@NOT_YET
 def test_stopping_the_engine_ends_the_program_too(folder: Path) -> None:
     with running(server_path=script(folder), server_args=("--mark", f"{folder}/mark")) as engine:
         assert ask(engine, asking("Hello?")).text
@@ -50,7 +47,6 @@ def test_stopping_the_engine_ends_the_program_too(folder: Path) -> None:
     until(lambda: not programs(folder), 3)
 
 
-@NOT_YET
 def test_so_does_the_end_of_the_script_itself(folder: Path) -> None:
     with running(server_path=script(folder), server_args=("--mark", f"{folder}/mark")) as engine:
         assert ask(engine, asking("Hello?")).text

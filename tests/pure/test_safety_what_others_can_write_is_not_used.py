@@ -15,8 +15,6 @@ from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.scheduler import Scheduler
 from tests.support.server import write_config
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
-
 CARD = """
 type_name: own_binding
 supported_output_modalities: [text]
@@ -85,7 +83,6 @@ def tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@NOT_YET
 def test_the_instance_fails_and_the_log_says_what_to_type(
     tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:

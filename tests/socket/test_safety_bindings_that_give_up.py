@@ -6,13 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from lollms_server.core.bindings import Binding
 from tests.support.raw_http import ask, prompt
 from tests.support.server import running_server
-
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
 
 
 class GivingUp(Binding):
@@ -50,7 +46,6 @@ class GivingUp(Binding):
         raise asyncio.CancelledError
 
 
-@NOT_YET
 def test_the_answer_has_the_form_of_every_answer() -> None:
     with running_server({"main": GivingUp()}) as server:
         whole = ask(server.port, "POST", "/api/v1/generate", prompt("x"), server.headers)

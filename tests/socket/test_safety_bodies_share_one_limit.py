@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 
-import pytest
-
 from tests.support.raw_http import RawRequest, ask, prompt
 from tests.support.server import KEY, PortsBinding, running_server
-
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
 
 LIMIT = 1 << 20
 HEAD = (
@@ -19,7 +15,6 @@ HEAD = (
 ).encode()
 
 
-@NOT_YET
 def test_a_crowd_of_unfinished_bodies_is_told_to_come_back() -> None:
     config = {"limits": {"max_body_bytes": LIMIT}}
     with running_server({"main": PortsBinding(lambda call: "fine")}, config) as server:

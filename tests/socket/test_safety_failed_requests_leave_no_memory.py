@@ -23,8 +23,6 @@ from typing_extensions import override
 from tests.support.raw_http import ask, prompt
 from tests.support.server import running_server
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="does not hold yet")
-
 SIZE = 2 << 20
 COUNT = 40
 ROOM = 12 * SIZE
@@ -92,7 +90,6 @@ CASES: dict[str, tuple[Any, int]] = {
 
 
 @pytest.mark.parametrize(("body", "status"), CASES.values(), ids=CASES)
-@NOT_YET
 def test_memory_is_as_before(spared: None, body: Any, status: int) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with backend() as port:
