@@ -51,7 +51,9 @@ def test_so_does_the_end_of_the_script_itself(folder: Path) -> None:
     with running(server_path=script(folder), server_args=("--mark", f"{folder}/mark")) as engine:
         assert ask(engine, asking("Hello?")).text
         (before,) = programs(folder)
-        psutil.Process(engine.pid).send_signal(signal.SIGKILL)
+        killed = engine.pid
+        psutil.Process(killed).send_signal(signal.SIGKILL)
         until(lambda: before not in programs(folder), 3)
+        until(lambda: engine.state == "ready" and engine.pid != killed, 5)
         assert ask(engine, asking("Hello?")).text == "Hello from the stand-in."
         assert len(programs(folder)) == 1
