@@ -27,15 +27,19 @@ COMMANDS = {
     "serve": ("lollms_cli.serve", "serve"),
     "doctor": ("lollms_cli.doctor", "doctor"),
     "install": ("lollms_cli.install", "install"),
+    "bindings": ("lollms_cli.listings", "bindings"),
+    "personalities": ("lollms_cli.listings", "personalities"),
+    "functions": ("lollms_cli.listings", "functions"),
+    "ps": ("lollms_cli.ps", "ps"),
     "stop": ("lollms_cli.stop", "stop"),
+    "reload": ("lollms_cli.reload", "reload"),
 }
 _LIKE_A_COMMAND = 0.75
 _WHERE = "Set LOLLMS_DEBUG=1 to see where."
 _OF_OTHER_TOOLS = {
     "version": "The version is shown by `lollms --version`.",
     "models": "`lollms doctor` says which models there are here and how to get one; choose one with -m.",
-    "list": "`lollms doctor` says what is there.",
-    "ps": "`lollms doctor` says what is there.",
+    "list": "Lists are `lollms bindings list`, `lollms personalities list` and `lollms functions list`.",
     "show": "`lollms doctor` says what is there.",
     "pull": "Get a GGUF file yourself, then: lollms -m FILE PROMPT.",
     "run": 'Ask a model with: lollms -m MODEL "the prompt".',

@@ -68,7 +68,7 @@ def _instances(loaded: LoadedConfig, document: YamlFile) -> Iterator[Check]:
     places = [SHIPPED, *(f for f in (folders.example_bindings, folders.bindings) if f is not None and f != SHIPPED)]
     cards, problems = discover(places)
     for problem in problems:
-        yield from _faults(f"binding folder {problem.name}", problem.reason)
+        yield from _faults(f"binding folder {problem.name}", problem.told)
     for name, kind in loaded.config.bindings_map.items():
         subject = f"instance {name}"
         card = cards.get(kind)

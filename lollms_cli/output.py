@@ -53,6 +53,11 @@ class Output:
             elif reconfigure is not None:
                 reconfigure(encoding="utf-8", errors="backslashreplace")
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads standard output."""
+        return self._out_tty
+
     def answer(self, text: str) -> None:
         """A piece of the answer, on standard output, at once. Raises `OutputClosed`."""
         if not text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lollms_cli.output import Output
-from lollms_core.errors import InvalidRequest, KeyRejected, NotFound, UpstreamError
+from lollms_core.errors import InvalidRequest, NotFound
 
 __all__ = ["stop"]
 
@@ -20,21 +20,15 @@ _ID_LETTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS
 def stop(request_id: str, host: str | None) -> None:
     """End the request ID on a server, running or waiting.
 
-    Every answer carries its id in the header X-Request-ID.
+    Every answer carries its id in the header X-Request-ID; `lollms ps` lists those under way.
     """
-    from lollms_cli.address import default_port
-    from lollms_cli.backend import server_address, server_key
-    from lollms_cli.server_calls import request
+    from lollms_cli.server_calls import ask_server, named_or_local
 
     if not request_id or not set(request_id) <= _ID_LETTERS:
         raise InvalidRequest("A request id has only letters, digits and hyphens.")
-    address = server_address(host) or f"http://127.0.0.1:{default_port()}"
-    response = request("DELETE", f"{address}/api/v1/requests/{request_id}", key=server_key(address))
-    if response.status == 204:
-        Output().message(f"lollms: stopped {request_id}")
-    elif response.status == 404:
-        raise NotFound(f"The server at {address} runs no request {request_id}: it has ended, or never was.")
-    elif response.status in (401, 403):
-        raise KeyRejected(f"The server at {address} refuses this key. Set the right one in LOLLMS_API_KEY.")
-    else:
-        raise UpstreamError(f"The server at {address} answered with status {response.status}.", status=response.status)
+    address = named_or_local(host)
+    try:
+        ask_server("DELETE", address, f"requests/{request_id}")
+    except NotFound as error:
+        raise NotFound(f"The server at {address} runs no request {request_id}: it has ended, or never was.") from error
+    Output().message(f"lollms: stopped {request_id}")

@@ -36,6 +36,7 @@
     │   ├── EngineCrashed                its process died
     │   ├── ModelLoadFailed              it could not load the model
     │   └── InstanceUnavailable          a configured instance that is not loaded
+    ├── WorkflowFailed                   the script of a personality failed
     ├── QueueTimeout (TimeoutError)      waited too long for a free slot
     ├── TooManyRequests                  our server is full, or one key asks too much
     ├── CallbackFailed                   the caller's streaming callback raised
@@ -209,6 +210,9 @@ class ModelLoadFailed(EngineError): ...
 class InstanceUnavailable(EngineError): ...
 
 
+class WorkflowFailed(LollmsError): ...
+
+
 class QueueTimeout(LollmsError, TimeoutError): ...
 
 
@@ -280,6 +284,7 @@ MEANINGS: dict[type[LollmsError], Meaning] = {
     EngineCrashed: Meaning("engine_crashed", 503, 1, True),
     ModelLoadFailed: Meaning("model_load_failed", 503, 1, False),
     InstanceUnavailable: Meaning("instance_unavailable", 503, 1, True),
+    WorkflowFailed: Meaning("workflow_failed", 500, 1, False),
     QueueTimeout: Meaning("queue_timeout", 408, 1, True),
     TooManyRequests: Meaning("too_many_requests", 429, 1, True),
     CallbackFailed: Meaning("callback_failed", 500, 1, False),

@@ -9,6 +9,7 @@ answer and a stream of the same answer fold to equal replies.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -17,14 +18,17 @@ import msgspec
 __all__ = [
     "Batch",
     "Done",
+    "Embeddings",
     "Event",
     "FinishReason",
     "GenerationCall",
     "ImagePart",
+    "Item",
     "Media",
     "Message",
     "ModelInfo",
     "Notice",
+    "Output",
     "Params",
     "Part",
     "Progress",
@@ -219,6 +223,29 @@ class Media(msgspec.Struct, frozen=True):
     mime: str
 
 
+class Item(msgspec.Struct, frozen=True):
+    """One finished piece of output with what belongs to it.
+
+    `kind` is text, image, audio, video (`data` is base64), json, error or info; `metadata` is the maker's own.
+    """
+
+    kind: str
+    data: Any = None
+    mime: str | None = None
+    thoughts: str | None = None
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Output(msgspec.Struct, frozen=True):
+    """Finished pieces of output, in order, from makers that give more than one text.
+
+    With `replaces` they are the whole answer, whose text was shown already; else they come after what came before.
+    """
+
+    items: tuple[Item, ...]
+    replaces: bool = False
+
+
 class Progress(msgspec.Struct, frozen=True):
     """Work that takes a while: `kind` is `queue`, `load`, `prefill`, `step` ...; `position` counts those before you."""
 
@@ -245,7 +272,7 @@ class Done(msgspec.Struct, frozen=True):
     receipt: tuple[ReceiptItem, ...] = ()
 
 
-Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallDelta | Media | Progress | Notice | Done
+Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallDelta | Media | Output | Progress | Notice | Done
 Batch: TypeAlias = Sequence[Event]
 
 
@@ -253,7 +280,8 @@ class Reply(msgspec.Struct, frozen=True):
     """A whole answer.
 
     `tool_calls` holds the calls whose arguments are valid JSON objects; a call that is not stands in `broken_calls`
-    as (name, raw text), so that it can be given back to the model as an error.
+    as (name, raw text), so that it can be given back to the model as an error. `items`, where there are any, is the
+    whole output in order, the text and media of the reply among them; most replies have none, being one text.
     """
 
     text: str = ""
@@ -265,6 +293,7 @@ class Reply(msgspec.Struct, frozen=True):
     model: str = ""
     receipt: tuple[ReceiptItem, ...] = ()
     broken_calls: tuple[tuple[str, str], ...] = ()
+    items: tuple[Item, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -284,7 +313,20 @@ class _CallFold:
 class ReplyFold:
     """Adds batches up to a `Reply`. `done()` may be called at any time: it gives what has come so far."""
 
-    __slots__ = ("_calls", "_finish", "_media", "_model", "_receipt", "_text", "_thoughts", "_usage")
+    __slots__ = (
+        "_calls",
+        "_finish",
+        "_items",
+        "_media",
+        "_model",
+        "_receipt",
+        "_settled",
+        "_settled_media",
+        "_settled_thoughts",
+        "_text",
+        "_thoughts",
+        "_usage",
+    )
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -295,6 +337,11 @@ class ReplyFold:
         self._finish = ""
         self._model = ""
         self._receipt: tuple[ReceiptItem, ...] = ()
+        self._items: list[Item] = []
+        # How many of the texts, thoughts and media are in the items already.
+        self._settled = 0
+        self._settled_thoughts = 0
+        self._settled_media = 0
 
     def add(self, batch: Batch) -> None:
         for event in batch:
@@ -307,6 +354,8 @@ class ReplyFold:
                 self._add_call(event)
             elif isinstance(event, Media):
                 self._media.append(event)
+            elif isinstance(event, Output):
+                self._add_output(event)
             elif isinstance(event, Done):
                 self._finish = event.finish_reason or self._finish
                 self._usage = event.usage or self._usage
@@ -318,6 +367,28 @@ class ReplyFold:
         call.id = call.id or piece.id
         call.name = call.name or piece.name
         call.arguments.append(piece.arguments)
+
+    def _add_output(self, output: Output) -> None:
+        if output.replaces:
+            self._items, self._text, self._thoughts, self._media = [], [], [], []
+        else:
+            self._items = self._in_order()
+        for item in output.items:
+            self._items.append(item)
+            if item.kind == "text":
+                self._text.append(str(item.data))
+            if item.thoughts:
+                self._thoughts.append(item.thoughts)
+        self._settled, self._settled_thoughts = len(self._text), len(self._thoughts)
+        self._settled_media = len(self._media)
+
+    def _in_order(self) -> list[Item]:
+        """The items, and after them what has come since the last."""
+        text = "".join(self._text[self._settled :])
+        thoughts = "".join(self._thoughts[self._settled_thoughts :])
+        later = [Item("text", text, thoughts=thoughts or None)] if text or thoughts else []
+        later += [_media_item(media) for media in self._media[self._settled_media :]]
+        return self._items + later
 
     def done(self, finish_reason: FinishReason = "") -> Reply:
         """The reply so far; `finish_reason` overrides the one that was reported."""
@@ -341,7 +412,25 @@ class ReplyFold:
             model=self._model,
             receipt=self._receipt,
             broken_calls=tuple(broken),
+            items=tuple(self._in_order()) if self._items else (),
         )
+
+
+def _media_item(media: Media) -> Item:
+    kind = media.mime.partition("/")[0]
+    return Item(
+        kind if kind in ("image", "audio", "video") else "image",
+        base64.b64encode(media.data).decode("ascii"),
+        media.mime,
+    )
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """One vector per input, in the order of the inputs."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str = ""
+    usage: Usage | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

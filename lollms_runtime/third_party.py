@@ -1,11 +1,11 @@
-"""Import a plug-in folder as a module of its own, without letting it install anything.
+"""Import a plug-in, a folder or a single file, as a module of its own, without letting it install anything.
 
-Each folder is imported under a name that contains a hash of its path and its source, so that two folders of the same
-name, or two versions of one folder, never meet in `sys.modules`; the built-in packages cannot be shadowed either.
+Each plug-in is imported under a name that contains a hash of its path and its source, so that two of the same name, or
+two versions of one, never meet in `sys.modules`; the built-in packages cannot be shadowed either.
 
 Plug-ins of the lollms world call `pipmaster.ensure_packages(...)` when they are imported, which runs pip. Nothing is
-installed here that the operator did not ask for: while a folder is imported, `import pipmaster` gives it a stand-in
-that only checks, and raises `MissingDependency` with the command to type. The folder keeps that stand-in, so calls it
+installed here that the operator did not ask for: while a plug-in is imported, `import pipmaster` gives it a stand-in
+that only checks, and raises `MissingDependency` with the command to type. The plug-in keeps that stand-in, so calls it
 makes later only check, too; an `import pipmaster` that it runs later, inside a function, gives it the stand-in as well.
 """
 
@@ -17,6 +17,7 @@ import hashlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +30,15 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from lollms_core.errors import MissingDependency
 
-__all__ = ["import_folder", "missing_requirements"]
+__all__ = [
+    "content_digest",
+    "forget",
+    "import_file",
+    "import_folder",
+    "import_script",
+    "is_imported",
+    "missing_requirements",
+]
 
 _importing = threading.RLock()  # sys.modules is shared by all threads
 _PREFIX = "lollms_plugin_"
@@ -42,15 +51,69 @@ def import_folder(folder: Path, *, allow_installs: bool = False) -> ModuleType:
     `MissingDependency` when it needs a package that is not installed; `ImportError` when it has no `__init__.py`.
     """
     source = folder / "__init__.py"
-    name = f"{_PREFIX}{folder.name}_{_digest(folder)}"
+    if not source.is_file():
+        raise ImportError(f"{folder} has no __init__.py, so it is not a plug-in.")
+    return _import(folder, source, [str(folder)], allow_installs)
+
+
+def import_file(path: Path, *, allow_installs: bool = False) -> ModuleType:
+    """Import one `.py` file under a name of its own, by the same rules; it cannot import its neighbours relatively."""
+    if path.suffix != ".py" or not path.is_file():
+        raise ImportError(f"{path} is not a .py file, so it is not a plug-in.")
+    return _import(path, path, None, allow_installs)
+
+
+def import_script(path: Path, *, allow_installs: bool = False) -> ModuleType:
+    """Import one `.py` file together with those beside it, which it may import relatively; no `__init__.py` is needed.
+
+    A change in any of them makes a new version.
+    """
+    if path.suffix != ".py" or not path.is_file():
+        raise ImportError(f"{path} is not a .py file, so it is not a plug-in.")
+    return _import(path.parent, path, [str(path.parent)], allow_installs)
+
+
+def content_digest(path: Path) -> str:
+    """A hash of where a plug-in lies and of all its Python source. Raises OSError when it cannot be read."""
+    state = hashlib.sha256(str(path.resolve()).encode())
+    for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+        content = file.read_bytes()
+        state.update(f"{file.relative_to(path)}\0{len(content)}\0".encode())
+        state.update(content)
+    return state.hexdigest()[:16]
+
+
+def is_imported(path: Path) -> bool:
+    """Whether this very version of a plug-in is imported."""
+    return _module_name(path) in sys.modules
+
+
+def forget(module: ModuleType) -> None:
+    """Drop a plug-in that nobody uses any more, with its submodules; the next import runs it again.
+
+    Modules that are no plug-ins are left alone.
+    """
+    name = module.__name__
+    with _importing:
+        if name.startswith(_PREFIX) and sys.modules.get(name) is module:
+            _drop(name)
+
+
+def _module_name(path: Path) -> str:
+    plain = re.sub(r"\W", "_", path.stem if path.is_file() else path.name)
+    return f"{_PREFIX}{plain}_{content_digest(path)}"
+
+
+def _import(path: Path, source: Path, places: list[str] | None, allow_installs: bool) -> ModuleType:
+    name = _module_name(path)
     with _importing:
         if _Finder not in sys.meta_path:
             sys.meta_path.insert(0, _Finder)
         if name in sys.modules:
             return sys.modules[name]
-        spec = importlib.util.spec_from_file_location(name, source, submodule_search_locations=[str(folder)])
-        if not source.is_file() or spec is None or spec.loader is None:
-            raise ImportError(f"{folder} has no __init__.py, so it is not a plug-in.")
+        spec = importlib.util.spec_from_file_location(name, source, submodule_search_locations=places)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} cannot be imported as a plug-in.")
         module = importlib.util.module_from_spec(spec)
         if not allow_installs:
             _never_install(module)
@@ -59,10 +122,14 @@ def import_folder(folder: Path, *, allow_installs: bool = False) -> ModuleType:
             with _no_bytecode(), contextlib.nullcontext() if allow_installs else _checking_pipmaster():
                 spec.loader.exec_module(module)
         except BaseException:
-            for loaded in [each for each in sys.modules if each == name or each.startswith(name + ".")]:
-                del sys.modules[loaded]
+            _drop(name)
             raise
     return module
+
+
+def _drop(name: str) -> None:
+    for loaded in [each for each in sys.modules if each == name or each.startswith(name + ".")]:
+        del sys.modules[loaded]
 
 
 def missing_requirements(requirements: Iterable[str]) -> list[str]:
@@ -82,14 +149,6 @@ def _is_satisfied(text: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return requirement.specifier.contains(version, prereleases=True)
-
-
-def _digest(folder: Path) -> str:
-    state = hashlib.sha256(str(folder.resolve()).encode())
-    for file in sorted(folder.rglob("*.py")):
-        state.update(file.name.encode())
-        state.update(file.read_bytes())
-    return state.hexdigest()[:16]
 
 
 @contextlib.contextmanager
@@ -118,8 +177,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
     """Loads a module inside of a folder, with what its package may do."""
 
     def exec_module(self, module: ModuleType) -> None:
-        package = sys.modules[module.__name__.rpartition(".")[0]]
-        module.__dict__["__builtins__"] = vars(package)["__builtins__"]
+        plugin = sys.modules[module.__name__.partition(".")[0]]  # a folder below it may have no module of its own
+        module.__dict__["__builtins__"] = vars(plugin)["__builtins__"]
         super().exec_module(module)
 
 

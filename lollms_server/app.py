@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,23 +12,29 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from lollms_core.errors import InternalError, InvalidRequest, LollmsError, MalformedBody, NotFound, meaning
-from lollms_server.api import generate, health, listings, requests
+from lollms_runtime.import_probe import Prober
+from lollms_server.api import embeddings, generate, health, listings, model_info, page, reload, requests, tokens
+from lollms_server.api.openapi import describe
 from lollms_server.api.routes import request_id, services
 from lollms_server.core.binding_manager import BindingManager
 from lollms_server.core.bindings import Binding, Surroundings
 from lollms_server.core.config import LoadedConfig
-from lollms_server.core.delivery import Patience
+from lollms_server.core.functions import FunctionManager
+from lollms_server.core.personalities import PersonalityManager
 from lollms_server.core.quick_route import QuickRoute
+from lollms_server.core.reloading import Reloader
 from lollms_server.core.requests import Registry
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.responses import FieldError, error_body, error_headers, let_go
 from lollms_server.core.scheduler import Scheduler
-from lollms_server.core.services import Services
+from lollms_server.core.services import Patience, Services
+from lollms_server.core.watchdog import Watchdog
 from lollms_server.middleware.guard import guard
 
 __all__ = ["ServerApp", "create_app", "program_version"]
 
 _MAX_SHOWN_ERRORS = 20
+_FUNCTIONS = 0.3  # seconds for which the start waits for functions; slower ones follow
 
 
 def create_app(
@@ -77,16 +82,40 @@ def _services(loaded: LoadedConfig, bindings: Mapping[str, Binding], patience: P
         # Of several callers none may take all of the places.
         key_bound=most if len(loaded.keys) <= 1 else max(1, most // 2),
     )
-    manager = BindingManager(loaded, scheduler, ResourceManager(resources.model_dump(), scheduler))
+    registry = Registry(most)
+    prober = Prober(limits.import_timeout, allow_installs=loaded.config.security.allow_runtime_installs)
+    functions = FunctionManager(loaded, probe=prober.probe, patience=_FUNCTIONS)
+    personalities = PersonalityManager(loaded, prober)
+    resource_manager = ResourceManager(resources.model_dump(), scheduler)
+    manager = BindingManager(loaded, scheduler, resource_manager, registry=registry, prober=prober)
     for name, binding in bindings.items():
         manager.add(name, binding)
-    return Services(loaded, manager, scheduler, Registry(most), patience, program_version())
+    return Services(
+        loaded=loaded,
+        manager=manager,
+        personalities=personalities,
+        functions=functions,
+        scheduler=scheduler,
+        registry=registry,
+        reloader=Reloader(loaded, registry, functions, personalities, manager),
+        patience=patience,
+        version=program_version(),
+    )
 
 
 def _api(house: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        surroundings = Surroundings(house.loaded.folders.models)
+        defaults = house.loaded.config.defaults
+        surroundings = Surroundings(
+            house.loaded.folders.models,
+            default_context_size=defaults.default_context_size,
+            default_max_output_tokens=defaults.default_max_output_tokens,
+        )
+        watchdog = Watchdog()
+        watchdog.start()
+        await house.functions.start()
+        await house.personalities.start()
         await house.manager.start(surroundings)
         try:
             yield
@@ -94,7 +123,10 @@ def _api(house: Services) -> FastAPI:
             house.registry.close()
             house.registry.cancel_all("shutdown")
             await house.manager.stop()
+            await house.functions.stop()
+            await house.personalities.stop()
             await surroundings.close()
+            watchdog.stop()
 
     api = FastAPI(
         title="LoLLMs server",
@@ -106,11 +138,11 @@ def _api(house: Services) -> FastAPI:
         redoc_url=None,
     )
     api.state.services = house
-    for module in (generate, health, listings, requests):
+    for module in (generate, health, listings, model_info, requests, tokens, embeddings, reload, page):
         # Not `include_router`, which puts a second search for the route in front of each.
         api.router.routes.extend(module.router.routes)
     _handle_errors(api)
-    _describe_key(api)
+    describe(api)
     return api
 
 
@@ -152,18 +184,3 @@ def _reply(request: Request, error: LollmsError, fields: Sequence[FieldError] = 
     body = error_body(error, request_id(request), fields)
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
     return Response(body, meaning(error).http_status, headers)
-
-
-def _describe_key(api: FastAPI) -> None:
-    """Say in the OpenAPI that a key is needed, and where it goes."""
-    plain = api.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = plain()
-        schema.setdefault("components", {})["securitySchemes"] = {
-            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-        }
-        schema["security"] = [{"key": []}]
-        return schema
-
-    api.openapi = openapi  # type: ignore[method-assign]

@@ -21,6 +21,10 @@ GROUPS: dict[str, tuple[bool, str]] = {
         all(importlib.util.find_spec(name) for name in ("torch", "transformers")),
         "pip install -r tests/heavy/requirements.txt",
     ),
+    "contract": (
+        all(importlib.util.find_spec(name) for name in ("schemathesis", "openapi_python_client")),
+        "pip install -e .[contract]",
+    ),
     "spec": (SPECIFICATION.is_dir(), "set LOLLMS_SPEC_DIR to the folder of the specification's documents"),
     "curl": (shutil.which("curl") is not None, "install curl with your system's package manager"),
     "gcc": (shutil.which("gcc") is not None, "install gcc with your system's package manager"),

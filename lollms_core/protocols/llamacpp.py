@@ -7,6 +7,11 @@ engine is started with, this reads a long prompt in stages: a request that is cl
 in, and the engine can let another prompt be read between two stages. Without the reports a closed request is read to
 its end, which takes tens of seconds for a long prompt.
 
+Images go the same way, as `data:` URLs: the stage that holds an image takes as long as encoding it does, and a prompt
+that made way keeps the images it has read. PNG, JPEG and GIF are read by llama.cpp itself. For WebP it would start
+whatever is called ffprobe on this machine and give the bytes to that, or fail where there is no such program; so WebP
+is refused here.
+
 The other way to read in stages would be to send the prompt's tokens piece by piece before the request. It costs a
 request for each stage and two more, has to know what the slot still remembers or it throws that away, and images, which
 have no tokens to send, cannot be staged at all.
@@ -20,7 +25,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from lollms_core.errors import ContextTooLong, LollmsError, ProtocolError
+from lollms_core.errors import ContextTooLong, InvalidRequest, LollmsError, ProtocolError
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Reader, Target
 from lollms_core.protocols.dialects import LLAMACPP
 from lollms_core.protocols.http_errors import secrets_of
@@ -41,6 +46,9 @@ __all__ = [
 ]
 
 
+_READABLE = ("image/png", "image/jpeg", "image/gif")
+
+
 class LlamaCppCodec(ChatCodec):
     """Text generation by llama.cpp. `target.options["id_slot"]` is the slot to use, if it is there.
 
@@ -52,6 +60,11 @@ class LlamaCppCodec(ChatCodec):
 
     @override
     def body(self, call: GenerationCall, target: Target) -> dict[str, Any]:
+        for image in (image for message in call.messages for image in message.images):
+            if image.mime not in _READABLE:
+                raise InvalidRequest(
+                    f"llama.cpp does not read {image.mime[:100]}. Send the image as one of: {', '.join(_READABLE)}."
+                )
         body = super().body(call, target)
         body["return_progress"] = True
         if (slot := target.options.get("id_slot")) is not None:
@@ -151,9 +164,12 @@ def _post(target: Target, path: str, body: object) -> HttpRequest:
     return HttpRequest("POST", target.base_url + path, headers, encode_json(body), target.timeouts, target.verify_tls)
 
 
-def tokenize_request(target: Target, text: str) -> HttpRequest:
-    """Ask for the tokens of a text, without a beginning-of-text token; special tokens are read as plain text."""
-    return _post(target, "/tokenize", {"content": text, "add_special": False, "parse_special": False})
+def tokenize_request(target: Target, text: str, *, markers: bool = False) -> HttpRequest:
+    """Ask for the tokens of a text, without a beginning-of-text token.
+
+    Special tokens are read as plain text, unless the text is one of the model's own `markers`.
+    """
+    return _post(target, "/tokenize", {"content": text, "add_special": False, "parse_special": markers})
 
 
 def detokenize_request(target: Target, tokens: Sequence[int]) -> HttpRequest:
@@ -199,7 +215,7 @@ def parse_props(response: HttpResponse, name: str) -> ModelInfo:
         raise ProtocolError("The llama.cpp server sent something else than its properties.")
     context = _object(props, "default_generation_settings").get("n_ctx")
     modalities, template = _object(props, "modalities"), _object(props, "chat_template_caps")
-    kept = ("total_slots", "model_ftype", "modalities", "chat_template_caps")
+    kept = ("total_slots", "model_ftype", "modalities", "chat_template_caps", "bos_token", "eos_token")
     return ModelInfo(
         name=name,
         context_size=context if isinstance(context, int) and context > 0 else None,

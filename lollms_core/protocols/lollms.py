@@ -38,8 +38,10 @@ from lollms_core.types import (
     Done,
     Event,
     GenerationCall,
+    Item,
     Media,
     Notice,
+    Output,
     Progress,
     ReceiptItem,
     TextDelta,
@@ -258,29 +260,32 @@ class LollmsReader(AnswerReader):
 
     def _items(self, items: Sequence[OutputItem], out: list[Event]) -> None:
         """The events of an output, without those that came in chunks."""
-        text, thoughts, calls = not self._text, not self._thoughts, 0
+        calls, pieces = 0, []
         for item in items:
-            kind = (item.metadata or {}).get("kind")
-            if item.thoughts and thoughts:
-                out.append(ThoughtDelta(item.thoughts))
-            if item.type == "text":
-                if text and isinstance(item.data, str) and item.data:
-                    out.append(TextDelta(item.data))
-            elif item.type == "json" and kind == "tool_call":
-                calls += 1
-                if calls > self._calls:
-                    out.append(self._call(item.data))
-            elif item.type == "json" and kind == "broken_tool_call":
-                out.append(self._call(item.data))
-                calls += 1
-            elif item.type == "json" and text:
-                out.append(TextDelta(encode_json(item.data).decode()))
-            elif item.type in ("image", "audio", "video"):
-                out.append(_media(item))
-            elif item.type == "info":
-                out.append(Notice("info", str(item.data)))
-            elif item.type == "error":
+            if item.type == "error":
                 self._failure = self._failure or self._typed(item.data, item.metadata or {})
+            elif _is_call(item):
+                calls += 1
+                if calls > self._calls or (item.metadata or {}).get("kind") == "broken_tool_call":
+                    out.append(self._call(item.data))
+            else:
+                pieces.append(item)
+        if all(piece.type in ("image", "audio", "video") for piece in pieces[1:]) and (
+            not pieces or pieces[0].type in ("text", "image", "audio", "video")
+        ):
+            self._plain(pieces, out)
+        else:
+            out.append(Output(tuple(map(_piece, pieces)), replaces=self._text or self._thoughts))
+
+    def _plain(self, pieces: Sequence[OutputItem], out: list[Event]) -> None:
+        """An answer of one text and media, as nearly all are."""
+        for piece in pieces:
+            if piece.thoughts and not self._thoughts:
+                out.append(ThoughtDelta(piece.thoughts))
+            if piece.type != "text":
+                out.append(_media(piece))
+            elif not self._text and isinstance(piece.data, str) and piece.data:
+                out.append(TextDelta(piece.data))
 
     def _call(self, data: object) -> ToolCallDelta:
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
@@ -321,6 +326,18 @@ def _info(chunk: StreamChunk) -> Progress | Notice:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value < 1e18 else None
+
+
+def _is_call(item: OutputItem) -> bool:
+    return item.type == "json" and (item.metadata or {}).get("kind") in ("tool_call", "broken_tool_call")
+
+
+def _piece(item: OutputItem) -> Item:
+    own = {name: value for name, value in (item.metadata or {}).items() if name not in _ABOUT}
+    return Item(item.type, item.data, item.mime_type, item.thoughts, own)
+
+
+_ABOUT = ("model_used", "finish_reason", "usage", "receipt")
 
 
 def _media(item: OutputItem) -> Media:

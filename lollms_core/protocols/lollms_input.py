@@ -5,25 +5,41 @@ A list of items is flatter than a conversation. Text items carry the turns in or
 answered as `user_prompt`; `system_context` items are the system message. A conversation that ends with another role
 than the user, such as one that waits for the model to go on after a tool's result, has no `user_prompt`. Image items
 belong to the last turn of the user: the wire has no place for those of earlier turns, so they come along with it and
-the receipt says so.
+the receipt says so. Whatever else a list holds (a sound, a document, the mask of an image) is no part of a
+conversation; `other_items` tells it apart.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from lollms_core.errors import InvalidRequest, UnsupportedFeature
+from lollms_core.text.binary import decode_base64, sniff_image
 from lollms_core.types import ImagePart, Message, ReceiptItem, TextPart, ToolCall
 
-__all__ = ["HISTORY_ROLES", "InputItem", "decode_base64", "items_of", "messages_of", "sniff_image"]
+__all__ = [
+    "HISTORY_ROLES",
+    "IMAGE_ROLES",
+    "InputData",
+    "InputItem",
+    "conversation_roles",
+    "decode_base64",
+    "in_conversation",
+    "items_of",
+    "messages_of",
+    "other_items",
+    "sniff_image",
+]
 
 HISTORY_ROLES = ("user_message", "assistant_message", "tool_result", "user_prompt", "system_context")
 """The roles of text items that make up a conversation."""
+
+IMAGE_ROLES = ("input_image", "user_prompt", "user_image", "image", "context_image", "reference_image")
+"""The roles of images that a conversation is about."""
 
 
 class InputItem(msgspec.Struct):
@@ -76,34 +92,67 @@ def _item(message: Message, *, prompt: bool) -> InputItem:
 # ---- items to a conversation ---------------------------------------------------------------------------------------
 
 
-def messages_of(items: Sequence[InputItem]) -> tuple[Message, ...]:
-    """The conversation of a list of items, the system message first.
+class InputData(Protocol):
+    """One piece of input, whoever has read it."""
 
-    Raises `InvalidRequest` naming the item (counted from 0) for base64, metadata or a role that cannot be used.
+    @property
+    def type(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def mime_type(self) -> str | None: ...
+    @property
+    def metadata(self) -> dict[str, Any] | None: ...
+
+
+ItemT = TypeVar("ItemT", bound=InputData)
+
+
+def conversation_roles(kind: str) -> tuple[str, ...]:
+    """The roles in which items of a type are part of a conversation."""
+    return {"text": HISTORY_ROLES, "image": IMAGE_ROLES}.get(kind, ())
+
+
+def in_conversation(kind: str, role: str) -> bool:
+    """Whether an item is part of the conversation."""
+    return role in conversation_roles(kind)
+
+
+def other_items(items: Sequence[ItemT]) -> tuple[tuple[int, ItemT], ...]:
+    """The items that are no part of the conversation, each with its place in the list (counted from 0)."""
+    return tuple((place, item) for place, item in enumerate(items) if not in_conversation(item.type, item.role))
+
+
+def messages_of(items: Sequence[InputData], images: Mapping[int, ImagePart] | None = None) -> tuple[Message, ...]:
+    """The conversation in a list of items, the system message first; other items are passed over.
+
+    `images` are those that somebody has decoded and checked before, by their place in the list; any other is decoded
+    here. Raises `InvalidRequest` naming the item (counted from 0) for base64 or metadata that cannot be used.
     """
     system = "\n\n".join(item.data for item in items if item.type == "text" and item.role == "system_context")
-    images: list[ImagePart] = []
+    parts: list[ImagePart] = []
     turns: list[Message] = []
     for place, item in enumerate(items):
+        if not in_conversation(item.type, item.role):
+            continue
         where = f"input_data[{place}]"
         if item.type == "image":
-            data = decode_base64(item.data, where)
-            images.append(ImagePart(data, sniff_image(data) or item.mime_type or "image/png"))
-        elif item.type != "text" or item.role not in HISTORY_ROLES:
-            known = ", ".join(HISTORY_ROLES)
-            raise InvalidRequest(
-                f"{where}: {item.type} items of role {item.role!r} cannot be used here. "
-                f"Text items have the roles {known}.",
-                param=where,
-            )
+            parts.append((images or {}).get(place) or _image(item, where))
         elif item.role != "system_context":
             turns.append(_turn(item, where))
-    if images:
-        turns = _with_images(turns, images)
+    if parts:
+        turns = _with_images(turns, parts)
     return (Message.system(system), *turns) if system else tuple(turns)
 
 
-def _turn(item: InputItem, where: str) -> Message:
+def _image(item: InputData, where: str) -> ImagePart:
+    data = decode_base64(item.data, where)
+    return ImagePart(data, sniff_image(data) or item.mime_type or "image/png")
+
+
+def _turn(item: InputData, where: str) -> Message:
     metadata = item.metadata or {}
     if item.role == "assistant_message":
         return Message.assistant(item.data, _calls(metadata, where))
@@ -125,21 +174,3 @@ def _with_images(turns: list[Message], images: Sequence[ImagePart]) -> list[Mess
             message = turns[place]
             return [*turns[:place], Message("user", (*message.parts, *images)), *turns[place + 1 :]]
     return [*turns, Message("user", (TextPart(""), *images))]
-
-
-def decode_base64(text: str, where: str) -> bytes:
-    """The bytes of base64 text; blanks are allowed. Raises `InvalidRequest` naming `where`."""
-    try:
-        return base64.b64decode("".join(text.split()).encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise InvalidRequest(f"{where}.data is not valid base64.", param=where) from None
-
-
-_MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
-
-
-def sniff_image(data: bytes) -> str:
-    """The media type that the first bytes of an image show; "" where they show none of PNG, JPEG, GIF and WebP."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((mime for magic, mime in _MAGIC if data.startswith(magic)), "")

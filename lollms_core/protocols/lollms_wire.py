@@ -24,8 +24,10 @@ from lollms_core.errors import InternalError, LollmsError
 from lollms_core.types import (
     Batch,
     Event,
+    Item,
     Media,
     Notice,
+    Output,
     Progress,
     Reply,
     TextDelta,
@@ -102,6 +104,8 @@ def encode_batch(batch: Batch) -> bytes:
 def _other(event: Event) -> bytes:
     if type(event) is ThoughtDelta:
         return _THOUGHT + _bytes(event.text) + _THOUGHT_END
+    if isinstance(event, Output):
+        return b"" if event.replaces else b"".join(map(_shown, event.items))
     if isinstance(event, Progress):
         places = {"kind": event.kind, "position": event.position, "fraction": event.fraction}
         given = {name: value for name, value in places.items() if value is not None}
@@ -111,6 +115,15 @@ def _other(event: Event) -> bytes:
         if event.data:
             metadata["data"] = dict(event.data)
         return encode_chunk(StreamChunk("info", event.text, None, metadata))
+    return b""
+
+
+def _shown(item: Item) -> bytes:
+    """What of an item is seen before the end: text, and information; the rest comes with `final`."""
+    if item.kind == "text":
+        return encode_chunk(StreamChunk("chunk", item.data, item.thoughts, dict(item.metadata)))
+    if item.kind == "info":
+        return encode_chunk(StreamChunk("info", item.data, None, dict(item.metadata)))
     return b""
 
 
@@ -153,7 +166,8 @@ def encode_response(response: GenerateResponse) -> bytes:
 def reply_output(reply: Reply, *, failed: LollmsError | None = None) -> list[OutputItem]:
     """The output of a reply: its text with the thoughts, then tool calls and media; the first item has the metadata.
 
-    A reply of media alone has no text item. With `failed`, an `error` item ends the list.
+    A reply of media alone has no text item; one that came in items keeps them, each with its own metadata. With
+    `failed`, an `error` item ends the list.
     """
     about = {
         "model_used": reply.model or None,
@@ -161,13 +175,14 @@ def reply_output(reply: Reply, *, failed: LollmsError | None = None) -> list[Out
         "usage": _usage(reply),
         "receipt": [{"name": i.name, "action": i.action, "reason": i.reason} for i in reply.receipt],
     }
-    items: list[OutputItem] = []
-    if reply.text or reply.thoughts or not reply.media:
+    items = [OutputItem(i.kind, i.data, i.mime, i.thoughts, dict(i.metadata)) for i in reply.items]
+    if not items and (reply.text or reply.thoughts or not reply.media):
         items.append(OutputItem("text", reply.text, None, reply.thoughts or None))
     items += [_call_item(call) for call in reply.tool_calls]
     for name, raw in reply.broken_calls:
         items.append(OutputItem("json", {"name": name, "arguments": raw}, metadata={"kind": "broken_tool_call"}))
-    items += [_media_item(media) for media in reply.media]
+    if not reply.items:
+        items += [_media_item(media) for media in reply.media]
     items[0].metadata = {**about, **(items[0].metadata or {})}
     if failed is not None:
         items.append(OutputItem("error", failed.message, metadata=error_metadata(failed)))

@@ -22,6 +22,7 @@ from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.openai_reader import ChatReader, usage_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.types import (
+    Embeddings,
     GenerationCall,
     ImagePart,
     Message,
@@ -30,12 +31,10 @@ from lollms_core.types import (
     Part,
     ReceiptItem,
     Tool,
-    Usage,
 )
 
 __all__ = [
     "ChatCodec",
-    "Embeddings",
     "embeddings_request",
     "models_request",
     "parse_embeddings",
@@ -238,14 +237,6 @@ def _model(entry: dict[str, Any]) -> ModelInfo:
     sizes = [place.get(name) for place in places for name in _CONTEXT_FIELDS]
     known = [size for size in sizes if isinstance(size, int) and size > 0]
     return ModelInfo(name=entry["id"], context_size=known[0] if known else None, details=entry)
-
-
-class Embeddings(msgspec.Struct, frozen=True):
-    """One vector per input, in the order of the inputs."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    model: str = ""
-    usage: Usage | None = None
 
 
 def embeddings_request(target: Target, dialect: Dialect, texts: Sequence[str], model: str = "") -> HttpRequest:

@@ -83,9 +83,9 @@ class Child:
             threading.Thread(target=work, daemon=True, name=f"engine-{name}-{self.pid}")
             for name, work in (("wait", self._wait), ("log", self._drain))
         ]
-        for thread in self._threads:
+        for thread in reversed(self._threads):  # the first joins the second, which must have been started by then
             thread.start()
-        with contextlib.suppress(OSError):  # it died already: that is seen elsewhere
+        with contextlib.suppress(OSError, ValueError):  # it died already: that is seen elsewhere
             _pipe(self._process.stdin).write(json.dumps(command.line).encode() + b"\n")
             _pipe(self._process.stdin).flush()
 

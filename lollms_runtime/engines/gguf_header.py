@@ -23,11 +23,14 @@ _TEXT, _ARRAY = 8, 9
 
 
 class ModelHeader(msgspec.Struct, frozen=True):
-    """`context_size` is the training context in tokens; `pools` says whether the model is made for embeddings."""
+    """`context_size` is the training context in tokens; `pools` says whether the model is made for embeddings;
+    `projector` is the kind of a file that turns images into something a model reads.
+    """
 
     architecture: str = ""
     context_size: int | None = None
     pools: bool = False
+    projector: str = ""
 
 
 class _Odd(Exception):
@@ -48,6 +51,7 @@ def read_header(path: str | Path) -> ModelHeader:
         architecture,
         context if isinstance(context, int) and context > 0 else None,
         f"{architecture}.pooling_type" in facts,
+        str(facts.get("clip.vision.projector_type") or facts.get("clip.projector_type") or ""),
     )
 
 

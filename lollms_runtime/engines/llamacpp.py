@@ -35,9 +35,9 @@ from lollms_core.protocols.llamacpp import (
     props_request,
     tokenize_request,
 )
-from lollms_core.protocols.openai import Embeddings, embeddings_request, parse_embeddings
+from lollms_core.protocols.openai import embeddings_request, parse_embeddings
 from lollms_core.protocols.retry import NO_RETRY
-from lollms_core.types import Batch, GenerationCall, ModelInfo, Progress
+from lollms_core.types import Batch, Embeddings, GenerationCall, ModelInfo, Progress
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.engines.llamacpp_launch import STAGE, LlamaCppSettings, launch_of
 from lollms_runtime.engines.slots import Lease, SlotPool, trail_of
@@ -241,9 +241,9 @@ class LlamaCppEngine:
         """The tokens of a text, without markers of its beginning or end."""
         return self._ask(lambda target: tokenize_request(target, text), parse_tokens)
 
-    async def atokenize(self, text: str) -> list[int]:
-        """As `tokenize`."""
-        return await self._aask(lambda target: tokenize_request(target, text), parse_tokens)
+    async def atokenize(self, text: str, *, markers: bool = False) -> list[int]:
+        """As `tokenize`; with `markers` the text is read as special tokens, such as `model_info` names them."""
+        return await self._aask(lambda target: tokenize_request(target, text, markers=markers), parse_tokens)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""

@@ -103,6 +103,7 @@ def _serve(settings: dict[str, Any]) -> Any:
         params.use_jinja = False  # the built-in formats exist only without it
     if settings["image_projector"]:
         params.mmproj.path = settings["image_projector"]
+        params.mmproj_use_gpu = settings["gpu_layers"] != 0
     if settings["embedding"]:
         params.embedding = True
         if settings["mean_pooling"]:

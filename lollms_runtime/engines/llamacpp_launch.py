@@ -25,6 +25,9 @@ from lollms_runtime.models import check_gguf
 __all__ = ["STAGE", "LlamaCppSettings", "launch_of"]
 
 STAGE = 256  # tokens of a prompt that are read between two looks at who is still there
+_WHOLE_IMAGES = {"gemma3": 256, "gemma3nv": 256, "gemma4v": 1120, "gemma4uv": 1120}
+"""Projectors whose models look at all of an image at once, and the tokens of their largest image. Read in parts such an
+image would be understood less well, and nothing would say so."""
 _USUAL_CONTEXT = 8192
 _SMALL_MODEL = 100 * 1024 * 1024
 _CHILD = Path(__file__).with_name("llamacpp_child.py")
@@ -39,8 +42,9 @@ class LlamaCppSettings(msgspec.Struct, frozen=True, kw_only=True):
     core, for small models one. `gpu_layers`: layers to put on a GPU, -1 for as many as fit. `chat_format`: one of
     llama.cpp's built-in formats instead of the model's own template; tools cannot be called then. `embedding`: also
     answer `embed`; texts are read in one go then, not in stages. `image_projector`: the GGUF file with which a model
-    sees images. `server_path`: a `llama-server` program to run instead of the built-in engine; it has to be of
-    September 2025 or later, and gets `server_args` too. `policy`: times and restarts.
+    sees images; for some kinds the stages are as long as an image. `server_path`: a `llama-server` program to run
+    instead of the built-in engine; it has to be of September 2025 or later, and gets `server_args` too. `policy`: times
+    and restarts.
 
     Raises `ConfigError` for numbers out of bounds, `UnsupportedFeature` for an unknown chat format.
     """
@@ -112,7 +116,7 @@ def _plain(settings: LlamaCppSettings, key: str) -> dict[str, Any]:
         "key": key,
         "context": context,
         "parallel": settings.parallel,
-        "stage": context if settings.embedding else min(STAGE, context),  # texts to embed are read in one go
+        "stage": context if settings.embedding else min(_stage(settings), context),  # texts to embed come in one go
         # So small a model loses more by waiting for its threads than it gains by having them.
         "threads": settings.threads or (1 if small else physical_cores()),
         "gpu_layers": settings.gpu_layers,
@@ -121,6 +125,13 @@ def _plain(settings: LlamaCppSettings, key: str) -> dict[str, Any]:
         "embedding": settings.embedding,
         "mean_pooling": not header.pools,
     }
+
+
+def _stage(settings: LlamaCppSettings) -> int:
+    """The tokens of a stage."""
+    if settings.image_projector is None:
+        return STAGE
+    return max(STAGE, _WHOLE_IMAGES.get(read_header(settings.image_projector).projector, 0))
 
 
 def _server_argv(program: str, line: dict[str, Any], port: int, more: tuple[str, ...]) -> list[str]:
@@ -134,7 +145,7 @@ def _server_argv(program: str, line: dict[str, Any], port: int, more: tuple[str,
         argv.remove("--jinja")
         argv += ["--no-jinja", "--chat-template", line["chat_template"]]
     if line["image_projector"]:
-        argv += ["--mmproj", line["image_projector"]]
+        argv += ["--mmproj", line["image_projector"], *(() if line["gpu_layers"] else ("--no-mmproj-offload",))]
     if line["embedding"]:
         argv += ["--embeddings", *(("--pooling", "mean") if line["mean_pooling"] else ())]
     return argv + list(more)

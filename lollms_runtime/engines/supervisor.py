@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import re
 import socket
@@ -36,6 +37,8 @@ from lollms_core.protocols.base import Target, Timeouts
 from lollms_runtime.engines.child import Child, Command
 
 __all__ = ["Endpoint", "Launch", "Policy", "State", "Supervisor"]
+
+_log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["stopped", "loading", "ready", "failed"]
 
@@ -222,6 +225,8 @@ class Supervisor:
             if bell.stopping:
                 return
             waiters = self._settle("failed", error=error)
+        if error is not None and not waiters:  # else those who waited are told
+            _log.error("%s", error)
         _refuse(waiters, error or self._not_running())
 
     def _pause(self, bell: _Bell) -> LollmsError | None:
@@ -348,6 +353,8 @@ class Supervisor:
             watches, endpoint.watches = endpoint.watches, []
             if not bell.stopping:
                 self._state, self._error, self._endpoint = "loading", error, None
+        if not bell.stopping:
+            _log.warning("%s", error)  # while no request uses it, nobody else would say so
         endpoint.gone.set_result(None)
         for watch in watches:
             watch.done()

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 import aiohttp
 
-from lollms_core.errors import LollmsError
+from lollms_core.errors import ConnectFailed, LollmsError
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.aiohttp_answer import Answer
@@ -113,7 +113,10 @@ class Exchange:
         except LollmsError:
             raise
         except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError) as error:
-            raise self.failed(error) from error
+            failure = self.failed(error)
+            if self._kept and isinstance(failure, ConnectFailed):
+                session.forget_idle(route)
+            raise failure from error
         except asyncio.CancelledError:
             if self._stopped is None or self._task is None or self._phase != "connect" or self._task.uncancel():
                 raise

@@ -104,6 +104,11 @@ class Session:
             self._served.add(protocol)
         return connection, kept
 
+    def forget_idle(self, route: Route) -> None:
+        """Close the idle connections to an address: one of them was closed over there, so the others are no better."""
+        for protocol, _ in self.connector._conns.pop(route.request.connection_key, ()):
+            protocol.close()
+
     # ---- time
 
     def look_at(self, moment: float) -> None:

@@ -8,10 +8,8 @@ from typing_extensions import override
 
 from lollms_server.api.models import GenerateRequest, GenerateResponse, StreamChunk
 from lollms_server.api.routes import ERRORS, JsonRoute, errors, services
-from lollms_server.core.calls import prepare
 from lollms_server.core.delivery import deliver
-from lollms_server.core.services import Services
-from lollms_server.core.work import Work
+from lollms_server.core.work import Work, work_of
 
 __all__ = ["router"]
 
@@ -27,15 +25,14 @@ _STREAM_EXAMPLE = (
 class _Generation(Response):
     """The answer of a piece of work, made while it is sent."""
 
-    def __init__(self, work: Work, house: Services) -> None:
+    def __init__(self, work: Work) -> None:
         self.status_code = 200
         self.background = None
         self._work = work
-        self._house = house
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await deliver(self._work, scope, receive, send, self._house.patience, self._house.loaded.scrubber)
+        await deliver(self._work, scope, receive, send)
 
 
 @router.post(
@@ -54,5 +51,4 @@ class _Generation(Response):
 )
 async def generate(body: GenerateRequest, request: Request) -> Response:
     """Generate with a binding instance, in one piece or as a stream of server-sent events."""
-    house = services(request)
-    return _Generation(await prepare(body, request.scope["state"], house), house)
+    return _Generation(work_of(body, request.scope["state"], services(request)))

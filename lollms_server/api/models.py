@@ -15,21 +15,42 @@ from lollms_server.core.parameters import MAX_PARAMETERS
 __all__ = [
     "BindingInstanceInfo",
     "BindingTypeInfo",
+    "CountTokensRequest",
+    "CountTokensResponse",
+    "DetokenizeRequest",
+    "DetokenizeResponse",
+    "EmbedRequest",
+    "EmbedResponse",
     "ErrorResponse",
     "FieldProblem",
     "FunctionSpec",
     "GenerateRequest",
     "GenerateResponse",
     "GetDefaultBindingsResponse",
+    "GetModelInfoResponse",
     "HealthResponse",
     "InputData",
     "ListActiveBindingsResponse",
     "ListAvailableModelsResponse",
     "ListBindingsResponse",
+    "ListFunctionsResponse",
+    "ListModelsResponse",
+    "ListPersonalitiesResponse",
     "ModelDetails",
+    "ModelInfoError",
+    "ModelsByKind",
     "OutputData",
+    "PersonalityInfo",
+    "ProblemInfo",
+    "QueueResponse",
+    "ReloadResponse",
+    "RunningRequest",
     "StreamChunk",
+    "TokenizeRequest",
+    "TokenizeResponse",
     "ToolSpec",
+    "UsageInfo",
+    "WaitingRequest",
 ]
 
 MAX_DATA = 32 * 2**20
@@ -220,11 +241,23 @@ class BindingInstanceInfo(Answer):
     binding_instance_name: str
 
 
+class ProblemInfo(Answer):
+    """Something that could not be loaded, and why."""
+
+    name: str
+    file: str = Field(default="", description="The name of the file at fault, without folders.")
+    line: int | None = Field(default=None, description="Counted from 1.")
+    reason: str
+
+
 class ListBindingsResponse(Answer):
     """All types and all configured instances."""
 
     binding_types: dict[str, BindingTypeInfo]
     binding_instances: dict[str, BindingInstanceInfo]
+    problems: list[ProblemInfo] = Field(
+        default_factory=list, description="Types and instances that could not be loaded (an extension)."
+    )
 
 
 class ListActiveBindingsResponse(Answer):
@@ -278,3 +311,185 @@ class GetDefaultBindingsResponse(Answer):
     """The defaults section of the configuration."""
 
     defaults: DefaultBindings
+
+
+class PersonalityInfo(Answer):
+    """A personality as it describes itself."""
+
+    name: str
+    author: str
+    version: str
+    description: str
+    category: str | None
+    language: str | None
+    tags: list[str]
+    icon: str | None
+    is_scripted: bool
+    path: str = Field(description="Relative to the folder that holds the personalities.")
+
+
+class ListPersonalitiesResponse(Answer):
+    """The personalities that can be used."""
+
+    personalities: dict[str, PersonalityInfo]
+    problems: list[ProblemInfo] = Field(
+        default_factory=list, description="Personalities that could not be loaded (an extension)."
+    )
+
+
+class ListFunctionsResponse(Answer):
+    """The functions, each named file.function."""
+
+    functions: list[str]
+    problems: list[ProblemInfo] = Field(
+        default_factory=list, description="Files of functions that could not be loaded (an extension)."
+    )
+
+
+class ModelsByKind(Answer):
+    """What lies in the subfolders of the models folder."""
+
+    ttt: list[str]
+    tti: list[str]
+    ttv: list[str]
+    ttm: list[str]
+    tts: list[str]
+    stt: list[str]
+    audio2audio: list[str]
+    i2i: list[str]
+    gguf: list[str]
+    diffusers_models: list[str]
+
+
+class ListModelsResponse(Answer):
+    """The model files and folders of this machine."""
+
+    models: ModelsByKind
+
+
+class GetModelInfoResponse(Answer):
+    """What an instance knows of a model; sizes in tokens, null where its backend does not say."""
+
+    binding_instance_name: str
+    model_name: str | None
+    model_type: Literal["ttt", "tti", "tts", "stt", "ttv", "ttm", "vlm", "generic"] | None = None
+    context_size: int | None = None
+    max_output_tokens: int | None = None
+    supports_vision: bool = False
+    supports_audio: bool = False
+    supports_streaming: bool = False
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelInfoError(GetModelInfoResponse):
+    """The answer for a model that the instance does not know: the usual fields, and those of every error."""
+
+    error: str
+    detail: str
+    code: str
+    request_id: str
+
+
+TokenId = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class TextRequest(Request):
+    """Base of the requests that ask for an instance's tokenizer."""
+
+    text: Text
+    binding_name: Name | None = Field(default=None, description="An instance; else the default for text.")
+    model_name: Name | None = Field(default=None, description="A model of the instance; else its default.")
+    add_bos: bool = Field(default=False, description="Whether the token that begins a text is added.")
+    add_eos: bool = Field(default=False, description="Whether the token that ends a text is added.")
+
+
+class TokenizeRequest(TextRequest):
+    """The body of POST /tokenize."""
+
+
+class CountTokensRequest(TextRequest):
+    """The body of POST /count_tokens."""
+
+
+class TokenizeResponse(Answer):
+    """The tokens of a text."""
+
+    tokens: list[int]
+    count: int
+
+
+class CountTokensResponse(Answer):
+    """How many tokens a text has."""
+
+    count: int
+    exact: bool = Field(description="False when the number is an estimate (an extension).")
+
+
+class DetokenizeRequest(Request):
+    """The body of POST /detokenize."""
+
+    tokens: Annotated[list[TokenId], Field(max_length=4_000_000)]
+    binding_name: Name | None = Field(default=None, description="An instance; else the default for text.")
+    model_name: Name | None = Field(default=None, description="A model of the instance; else its default.")
+
+
+class DetokenizeResponse(Answer):
+    """The text of tokens."""
+
+    text: str
+
+
+class EmbedRequest(Request):
+    """The body of POST /embed."""
+
+    input: Text | Annotated[list[Text], Field(min_length=1, max_length=2048)]
+    binding_name: Name | None = Field(default=None, description="An instance; else the default for text.")
+    model_name: Name | None = Field(default=None, description="A model of the instance; else its default.")
+
+
+class UsageInfo(Answer):
+    """Tokens as the backend counted them."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class EmbedResponse(Answer):
+    """One vector for each text, in the order of the texts."""
+
+    embeddings: list[list[float]]
+    model_name: str | None
+    usage: UsageInfo | None = None
+
+
+class RunningRequest(Answer):
+    """A request that runs."""
+
+    request_id: str
+    binding_name: str
+    model_name: str
+    seconds: float
+    stream: bool
+
+
+class WaitingRequest(Answer):
+    """A request that waits; `position` counts those that wait before it."""
+
+    request_id: str
+    position: int
+
+
+class QueueResponse(Answer):
+    """What runs and what waits."""
+
+    running: list[RunningRequest]
+    waiting: list[WaitingRequest]
+
+
+class ReloadResponse(Answer):
+    """What a reload did. What failed and was running before goes on as it was, and stands in `kept`, too."""
+
+    loaded: list[str]
+    kept: list[str]
+    failed: list[ProblemInfo]

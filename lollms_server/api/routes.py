@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -11,13 +11,19 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from typing_extensions import override
 
-from lollms_server.api.models import ErrorResponse
+from lollms_core.errors import InvalidRequest
+from lollms_server.api.models import ErrorResponse, ProblemInfo
+from lollms_server.core.problems import Problem
+from lollms_server.core.responses import public_message
 from lollms_server.core.services import Services
 
-__all__ = ["ERRORS", "JsonRoute", "errors", "request_id", "services"]
+__all__ = ["ERRORS", "EXTENSION", "JsonRoute", "answered", "errors", "problems", "request_id", "services"]
+
+EXTENSION: dict[str, Any] = {"x-extension": True}
+"""Marks a route in the OpenAPI that the documentation of lollms does not have."""
 
 _WORDS = {
-    400: "The body matches, but cannot be served: an unknown model, a parameter out of bounds, no default binding.",
+    400: "The request matches, but cannot be served: an unknown model, a parameter out of bounds, no default binding.",
     401: "The key is not one of the server's.",
     403: "No key was given, or a web page of another origin asks.",
     404: "Nothing of that name.",
@@ -36,7 +42,7 @@ _WORDS = {
     504: "The backend took too long.",
 }
 
-ALWAYS = (401, 403, 421, 429, 500)
+ALWAYS = (400, 401, 403, 413, 421, 429, 500)
 """Statuses that any route behind the guard may have."""
 
 ERRORS = tuple(_WORDS)
@@ -45,6 +51,24 @@ ERRORS = tuple(_WORDS)
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: these statuses and those that every route has."""
     return {status: {"model": ErrorResponse, "description": _WORDS[status]} for status in sorted({*statuses, *ALWAYS})}
+
+
+def answered(example: Any) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: an example of its success, which must not hold null (FastAPI leaves that out)."""
+    return {200: {"content": {"application/json": {"example": example}}}}
+
+
+def problems(house: Services, found: Iterable[Problem]) -> list[ProblemInfo]:
+    """Problems as callers may see them: without folders and secrets."""
+    return [
+        ProblemInfo(
+            name=each.name,
+            file=each.file,
+            line=each.line,
+            reason=house.loaded.scrubber.clean(public_message(InvalidRequest(each.reason))),
+        )
+        for each in found
+    ]
 
 
 def services(request: Request) -> Services:

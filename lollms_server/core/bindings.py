@@ -12,31 +12,64 @@ documented binding, which loads one model at a time, is not switched to another 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from lollms_core.errors import UnsupportedFeature
-from lollms_core.types import Batch, GenerationCall
-from lollms_server.core.adapter import Adapter, output_items
+import msgspec
+
+from lollms_core.errors import EngineError, UnsupportedFeature
+from lollms_core.text.tokens import estimate
+from lollms_core.types import Batch, Embeddings, GenerationCall
+from lollms_server.core.adapter import Adapter
+from lollms_server.core.answers import output_items
+from lollms_server.core.requests import CURRENT
+from lollms_server.core.structured import Asking, ask_codes, ask_json, ask_yes_no
+from lollms_server.core.sync_methods import accept_other_forms
 
 if TYPE_CHECKING:
     from lollms_runtime.transport.base import AsyncTransport
+    from lollms_server.core.foreign import OneAtATime
     from lollms_server.core.resource_manager import ResourceManager
 
-__all__ = ["Binding", "ModelState", "Surroundings"]
+__all__ = ["Binding", "ModelState", "Surroundings", "TokenCount"]
 
 ModelState = Literal["loading", "ready", "failed"]
 
+_CONTEXT_SIZE, _OUTPUT_TOKENS = 4096, 1024
+_INPUTS = {"text", "image", "audio", "video", "document"}
+_LONG = 20_000  # characters whose tokens are estimated on a thread
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    """How many tokens a text has; an estimate is not `exact`."""
+
+    count: int
+    exact: bool
+
 
 class Surroundings:
-    """What the server shares with its bindings: the folder of model files, and one HTTP transport for all."""
+    """What the server shares with its bindings: the folder of model files, and one HTTP transport for all.
 
-    def __init__(self, models_folder: Path, transport: AsyncTransport | None = None) -> None:
+    The defaults are tokens, for models whose sizes nobody states.
+    """
+
+    def __init__(
+        self,
+        models_folder: Path,
+        transport: AsyncTransport | None = None,
+        *,
+        default_context_size: int = _CONTEXT_SIZE,
+        default_max_output_tokens: int = _OUTPUT_TOKENS,
+    ) -> None:
         self.models_folder = models_folder
+        self.default_context_size = default_context_size
+        self.default_max_output_tokens = default_max_output_tokens
         self._transport = transport
 
     def transport(self) -> AsyncTransport:
@@ -57,7 +90,8 @@ class Binding(ABC):
     """One configured instance of a binding type. Documented; subclass it to add a backend.
 
     `binding_type_name` must be the `type_name` of the card beside the class. `config` holds the instance's settings,
-    `resource_manager` hands out the graphics card.
+    `resource_manager` hands out the graphics card. A method that is documented as asynchronous may be a plain one: it
+    then runs on a thread, one at a time.
     """
 
     binding_type_name: ClassVar[str] = ""
@@ -69,7 +103,13 @@ class Binding(ABC):
     default_model_name: str | None = None
     model_name: str | None = None
     _model_loaded: bool = False
+    default_sizes: tuple[int, int] = (_CONTEXT_SIZE, _OUTPUT_TOKENS)  # of the context, and of an answer, in tokens
     _adapter: Adapter | None = None
+    _threads: OneAtATime | None = None
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        accept_other_forms(cls)
 
     def __init__(self, config: dict[str, Any], resource_manager: ResourceManager) -> None:
         self.config = config
@@ -78,7 +118,10 @@ class Binding(ABC):
         self.default_model_name = config.get("default_model")
         self.model_name = None
         self._model_loaded = False
-        self._load_lock = asyncio.Lock()
+
+    @functools.cached_property
+    def _load_lock(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     # ---- documented, to be implemented
 
@@ -125,7 +168,7 @@ class Binding(ABC):
 
     @property
     def supports_streaming(self) -> bool:
-        """Whether the class has its own `generate_stream`."""
+        """Whether the class has its own `generate_stream`; without one a stream brings the answer in one piece."""
         return type(self).generate_stream is not Binding.generate_stream
 
     async def generate_stream(
@@ -165,6 +208,44 @@ class Binding(ABC):
         """Whether an input item of this type may have this role."""
         return data_type in self.get_supported_input_modalities()
 
+    def input_roles(self, data_type: str) -> Sequence[str] | None:
+        """The roles that input of this type may have besides those of a conversation; None for any."""
+        return None
+
+    async def get_model_input_modalities(self, model_name: str) -> Sequence[str]:
+        """What may be put into one model; the default is what the instance says of itself.
+
+        Some know that only of the model that is loaded. So where another one is, or where they leave out what the
+        running request brings (anything, if that is not known), the model is loaded and they are asked again.
+        """
+        said = self.get_supported_input_modalities()
+        if not model_name or not self._is_documented:
+            return said
+        context = CURRENT.get()
+        wanted = {item.type for item in context.items} if context is not None else set()
+        if self._adapted.has_another(model_name) or not (wanted or _INPUTS) <= set(said):
+            async with self.model_ready(model_name):
+                said = self.get_supported_input_modalities()
+        return said
+
+    async def embed(self, texts: Sequence[str], model_name: str | None = None) -> Embeddings:
+        """One vector for each text. Raises `UnsupportedFeature`, a NotImplementedError, unless overridden."""
+        raise UnsupportedFeature(f"Binding instance {self.binding_instance_name!r} cannot embed.")
+
+    async def token_count(
+        self, text: str, model_name: str | None = None, add_bos: bool = False, add_eos: bool = False
+    ) -> TokenCount:
+        """How many tokens a text has: exactly where the binding can tokenize or count, else an estimate."""
+        given = {"text": text, "add_bos": add_bos, "add_eos": add_eos, "model_name": model_name}
+        kind = type(self)
+        with contextlib.suppress(UnsupportedFeature):
+            if kind.count_tokens is not Binding.count_tokens:
+                return TokenCount(self._as_count(await self._of_model(self.count_tokens, model_name, given)), True)
+            if kind.tokenize is not Binding.tokenize:
+                tokens = await self._of_model(self.tokenize, model_name, given)
+                return TokenCount(self._as_count(len(tokens)), True)
+        return TokenCount(await asyncio.to_thread(estimate, text) if len(text) > _LONG else estimate(text), False)
+
     def get_instance_config(self) -> dict[str, Any]:
         """The settings of this instance, secrets included."""
         return dict(self.config)
@@ -176,6 +257,45 @@ class Binding(ABC):
     def get_resource_requirements(self, model_name: str | None = None) -> dict[str, Any]:
         """`gpu_required`: each request holds the graphics card while it runs; `estimated_vram_mb`."""
         return {"gpu_required": False, "estimated_vram_mb": 0}
+
+    # ---- documented helpers
+
+    async def generate_structured_output(
+        self,
+        prompt: str,
+        output_schema: Mapping[str, Any],
+        params: dict[str, Any] | None = None,
+        request_info: dict[str, Any] | None = None,
+        multimodal_data: list[dict[str, Any]] | None = None,
+        max_retries: int = 2,
+    ) -> Any:
+        """What the model answers as JSON that obeys a JSON Schema. Raises `StructuredOutputError`."""
+        asking = Asking(self, params or {}, request_info or {}, multimodal_data or [], max_retries)
+        return await ask_json(asking, prompt, output_schema)
+
+    async def generate_and_extract_all_codes(
+        self,
+        prompt: str,
+        params: dict[str, Any] | None = None,
+        request_info: dict[str, Any] | None = None,
+        multimodal_data: list[dict[str, Any]] | None = None,
+        max_retries: int = 2,
+    ) -> list[dict[str, Any]]:
+        """The code blocks of an answer (see `extract_code_blocks`), at least one. Raises `StructuredOutputError`."""
+        asking = Asking(self, params or {}, request_info or {}, multimodal_data or [], max_retries)
+        return await ask_codes(asking, prompt)
+
+    async def ask_yes_no(
+        self,
+        question: str,
+        params: dict[str, Any] | None = None,
+        request_info: dict[str, Any] | None = None,
+        multimodal_data: list[dict[str, Any]] | None = None,
+        max_retries: int = 2,
+    ) -> bool:
+        """Whether the model answers yes. Raises `StructuredOutputError` when it says neither yes nor no."""
+        asking = Asking(self, params or {}, request_info or {}, multimodal_data or [], max_retries)
+        return await ask_yes_no(asking, question)
 
     @classmethod
     def get_binding_package_path(cls) -> Path:
@@ -199,9 +319,43 @@ class Binding(ABC):
 
     def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Ask the model; leaving the block ends the work. The default uses the documented methods."""
+        return self._adapted.open(call)
+
+    @contextlib.asynccontextmanager
+    async def model_ready(self, model: str | None = None) -> AsyncIterator[str]:
+        """Inside the block this model, or the default one, is loaded and nobody switches it; for documented methods.
+
+        Waits until those that use another model are done. Raises `UnknownModel` when it cannot be loaded.
+        """
+        name = model or str(self.default_model_name or "")
+        if not name or not self._is_documented:
+            yield name
+            return
+        async with self._adapted.ready(name):
+            yield name
+
+    @property
+    def _adapted(self) -> Adapter:
         if self._adapter is None:
             self._adapter = Adapter(self)
-        return self._adapter.open(call)
+        return self._adapter
+
+    @property
+    def _is_documented(self) -> bool:
+        """Whether this binding has the documented methods only, and not an `open` of its own."""
+        return type(self).open is Binding.open
+
+    async def _of_model(self, method: Any, model: str | None, given: Mapping[str, Any]) -> Any:
+        """The result of a documented method that needs the model."""
+        if not self._is_documented:
+            return await method(**given)
+        async with self.model_ready(model):
+            return await self._adapted.run(method, **given)
+
+    def _as_count(self, given: Any) -> int:
+        if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+            raise EngineError(f"Binding instance {self.binding_instance_name!r} gave no number of tokens.")
+        return given
 
     @property
     def model_state(self) -> ModelState:
@@ -213,13 +367,17 @@ class Binding(ABC):
         """How many requests this instance can run at once; None for any number."""
         return None
 
-    def attach(self, surroundings: Surroundings) -> None:  # noqa: B027  optional
+    def attach(self, surroundings: Surroundings) -> None:
         """Called once, before `start`, with what the server shares."""
+        self.default_sizes = (surroundings.default_context_size, surroundings.default_max_output_tokens)
 
     async def start(self) -> None:  # noqa: B027  optional
         """Called when the server starts; must return at once, loading goes on behind it."""
 
     async def stop(self) -> None:
-        """Called when the server stops."""
-        if self.is_model_loaded:
+        """Called when the server stops, or another version takes this one's place."""
+        adapter = self._adapter
+        if adapter is not None and adapter.has_model:
+            await adapter.run(self.unload_model)
+        elif self.is_model_loaded:
             await self.unload_model()

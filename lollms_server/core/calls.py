@@ -1,86 +1,23 @@
-"""From a request body to a piece of work: the checks that need no I/O, each naming what is at fault.
-
-Bodies come from two readers, the documented models and the struct of the quick route; what is needed of them is said in
-protocols, so that both are treated by the same code.
-"""
+"""From a request body to the call of a binding: the checks, each naming what is at fault."""
 
 from __future__ import annotations
 
-import math
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from lollms_core.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedFeature
-from lollms_core.protocols.lollms_input import HISTORY_ROLES, InputItem, messages_of
-from lollms_core.types import GenerationCall, Message, ReceiptItem, Tool
-from lollms_runtime.observe import LogObserver
+from lollms_core.errors import InvalidRequest, UnsupportedFeature
+from lollms_core.protocols.lollms_input import HISTORY_ROLES, InputData, messages_of
+from lollms_core.types import GenerationCall, ImagePart, Message, Params, ReceiptItem, Tool
+from lollms_server.core.adapter import translated
+from lollms_server.core.asked import Asked, AskedTool
 from lollms_server.core.bindings import Binding
+from lollms_server.core.inputs import CheckedInput, Takes, check_items
 from lollms_server.core.parameters import read_parameters
-from lollms_server.core.requests import LOG, RequestContext
-from lollms_server.core.services import Services
-from lollms_server.core.work import Work, resources_of
 
-__all__ = ["Asked", "AskedItem", "build_call", "prepare"]
-
-
-class AskedItem(Protocol):
-    """One item of input as it was sent."""
-
-    @property
-    def type(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def data(self) -> str: ...
-    @property
-    def mime_type(self) -> str | None: ...
-    @property
-    def metadata(self) -> dict[str, Any] | None: ...
-
-
-class AskedFunction(Protocol):
-    """A function that the model may ask for."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-
-
-class AskedTool(Protocol):
-    """A tool that is offered."""
-
-    @property
-    def function(self) -> AskedFunction: ...
-
-
-class Asked(Protocol):
-    """The body of a generate request."""
-
-    @property
-    def input_data(self) -> Sequence[AskedItem]: ...
-    @property
-    def personality(self) -> str | None: ...
-    @property
-    def binding_name(self) -> str | None: ...
-    @property
-    def model_name(self) -> str | None: ...
-    @property
-    def generation_type(self) -> str: ...
-    @property
-    def stream(self) -> bool: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-    @property
-    def functions(self) -> Sequence[str] | None: ...
-    @property
-    def tools(self) -> Sequence[AskedTool] | None: ...
-    @property
-    def response_schema(self) -> Mapping[str, Any] | None: ...
+__all__ = ["BuiltCall", "Manner", "build_call"]
 
 
 _OUTPUTS = {
@@ -93,88 +30,92 @@ _OUTPUTS = {
     "audio2audio": "audio",
     "ttv": "video",
 }
+_LARGE = 256 * 1024  # characters of input whose check would hold up the event loop
 _MAX_SCHEMA_BYTES = 256 * 1024
 _MAX_SCHEMA_PARTS = 4000  # a backend that makes a grammar of a schema may work on each entry for milliseconds
 _MAX_PATTERN = 1000
 
 
-async def prepare(asked: Asked, state: Mapping[str, Any], house: Services) -> Work:
-    """The work that a request asks for; `state` is what the guard knows of the request.
+class Manner(Protocol):
+    """What a personality adds to a call: its instructions, and parameters for those that nobody set."""
 
-    Raises as `build_call` does, `NotFound` for an unknown personality or instance, and `InstanceUnavailable`.
+    @property
+    def conditioning(self) -> str: ...
+    def params(self) -> Params: ...
+
+
+class BuiltCall(NamedTuple):
+    """A call, what of the request was left out of it, and the items of input after their checks."""
+
+    call: GenerationCall
+    receipt: tuple[ReceiptItem, ...]
+    items: Sequence[InputData]
+
+
+async def build_call(
+    request: Asked, instance: str, binding: Binding, max_item_bytes: int, manner: Manner | None = None
+) -> BuiltCall:
+    """The call that a request makes to a binding.
+
+    A binding is asked for what its model takes only when there is more than text. Raises `InvalidRequest` naming the
+    item or parameter, `UnsupportedFeature`, `PayloadTooLarge`.
     """
-    if asked.personality is not None:
-        raise NotFound(
-            f"Personality {asked.personality!r} not found: this version serves no personalities yet.",
-            param="personality",
-        )
-    instance, binding = await house.manager.for_request(asked.binding_name, asked.generation_type)
-    call, receipt = build_call(asked, instance, binding, house.loaded.config.limits.max_item_bytes)
-    request_id = str(state["request_id"])
-    context = RequestContext(
-        request_id,
-        key=str(state.get("key_id", "-")),
-        observer=LogObserver(LOG),
-        instance=instance,
-        model=call.model,
-        stream=call.stream,
-        generation_type=asked.generation_type,
-    )
-    resources = resources_of(instance, binding, call.model)
-    return Work(call, binding, context, resources, house.registry, house.scheduler, receipt)
-
-
-def build_call(
-    request: Asked, instance: str, binding: Binding, max_item_bytes: int
-) -> tuple[GenerationCall, tuple[ReceiptItem, ...]]:
-    """The call that a request makes to a binding, and what of it was left out.
-
-    Raises `InvalidRequest` naming the item or parameter, `UnsupportedFeature`, `PayloadTooLarge`.
-    """
+    model = request.model_name or str(binding.default_model_name or "")
+    items: Sequence[InputData] = request.input_data
     wanted = _OUTPUTS[request.generation_type]
-    if wanted not in binding.get_supported_output_modalities():
-        raise UnsupportedFeature(f"Binding instance {instance!r} does not produce {wanted}.", param="generation_type")
-    _check_items(request.input_data, instance, binding, max_item_bytes)
+    with translated(binding):
+        if wanted not in binding.get_supported_output_modalities():
+            raise UnsupportedFeature(
+                f"Binding instance {instance!r} does not produce {wanted}.", param="generation_type"
+            )
+        inputs: Sequence[str] = binding.get_supported_input_modalities()
+        images: Mapping[int, ImagePart] | None = None
+        if not _is_plain(items, inputs, max_item_bytes):
+            items, images = await _checked(items, instance, binding, model, max_item_bytes)
     read = read_parameters(request.parameters)
-    messages = _messages(request.input_data, read.system_message)
-    receipt = read.receipt
-    if request.functions:
-        receipt += (ReceiptItem("functions", "dropped", "only personalities with a script use functions"),)
+    params, system = read.params, read.system_message
+    if manner is not None:
+        params, system = params.over(manner.params()), system or manner.conditioning
     call = GenerationCall(
-        messages=messages,
-        model=request.model_name or str(binding.default_model_name or ""),
-        params=read.params,
+        messages=_messages(items, images, system),
+        model=model,
+        params=params,
         stream=request.stream,
         tools=tuple(_tool(tool, place) for place, tool in enumerate(request.tools or ())),
         schema=_schema(request.response_schema, "response_schema"),
     )
-    return call, receipt
+    return BuiltCall(call, read.receipt, items)
 
 
-def _check_items(items: Sequence[AskedItem], instance: str, binding: Binding, max_item_bytes: int) -> None:
-    supported = binding.get_supported_input_modalities()
-    most = math.ceil(max_item_bytes * 4 / 3)
-    for place, item in enumerate(items):
-        where = f"input_data[{place}]"
-        if len(item.data) > (max_item_bytes if item.type == "text" else most):
-            raise PayloadTooLarge(f"{where} is larger than the limit of {max_item_bytes} bytes.", param=where)
-        if item.type not in supported:
-            raise InvalidRequest(
-                f"{where}: binding instance {instance!r} does not take {item.type}; it takes {', '.join(supported)}.",
-                param=where,
-            )
-        if item.type == "text" and item.role in HISTORY_ROLES:
-            continue
-        if not binding.supports_input_role(item.type, item.role):
-            raise InvalidRequest(
-                f"{where}: binding instance {instance!r} has no use for {item.type} of role {item.role!r}.", param=where
-            )
-
-
-def _messages(items: Sequence[AskedItem], system_message: str) -> tuple[Message, ...]:
-    messages = messages_of(
-        [InputItem(item.type, item.role, item.data, item.mime_type, item.metadata) for item in items]
+def _is_plain(items: Sequence[InputData], inputs: Sequence[str], max_item_bytes: int) -> bool:
+    """Whether the input is a conversation in text and nothing else, as nearly all are; it needs no further check."""
+    return "text" in inputs and all(
+        item.type == "text"
+        and item.role in HISTORY_ROLES
+        and len(item.data) <= max_item_bytes
+        and item.mime_type is None
+        for item in items
     )
+
+
+async def _checked(
+    items: Sequence[InputData], instance: str, binding: Binding, model: str, max_item_bytes: int
+) -> CheckedInput:
+    takes = Takes(
+        instance,
+        await binding.get_model_input_modalities(model),
+        binding.input_roles,
+        binding.supports_input_role,
+    )
+    if sum(len(item.data) for item in items) < _LARGE:
+        return check_items(items, takes, max_item_bytes)
+    return await asyncio.to_thread(check_items, items, takes, max_item_bytes)
+
+
+def _messages(
+    items: Sequence[InputData], images: Mapping[int, ImagePart] | None, system_message: str
+) -> tuple[Message, ...]:
+    messages = messages_of(items, images)
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     if not turns:
         raise InvalidRequest(

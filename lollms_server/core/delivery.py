@@ -17,8 +17,6 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-import msgspec
-
 from lollms_core.errors import InternalError, LollmsError, meaning
 from lollms_core.protocols.lollms_wire import (
     GenerateResponse,
@@ -32,9 +30,10 @@ from lollms_core.types import Batch, Reply
 from lollms_runtime.secrets import Scrubber
 from lollms_server.core.requests import LOG, RequestContext
 from lollms_server.core.responses import Send, let_go, public_message, send_error
+from lollms_server.core.services import Patience
 from lollms_server.core.work import Work
 
-__all__ = ["ABORT", "Patience", "deliver"]
+__all__ = ["ABORT", "deliver"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -51,20 +50,11 @@ _STREAM_HEADERS = [
 _COMMENT = b": still here\n\n"
 
 
-class Patience(msgspec.Struct, frozen=True):
-    """Seconds: before a caller's leaving is watched for, of silence before a comment, of not reading before a drop."""
-
-    watch_after: float = 0.05
-    silence: float = 15.0
-    stalled: float = 60.0
-
-
-async def deliver(
-    work: Work, scope: Scope, receive: Receive, send: Send, patience: Patience, scrubber: Scrubber
-) -> None:
+async def deliver(work: Work, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the work and send its answer, as a stream or whole; errors are sent, too."""
+    patience, scrubber = work.house.patience, work.house.loaded.scrubber
     work.context.loop = asyncio.get_running_loop()
-    if work.call.stream:
+    if work.asked.stream:
         await _stream(work, scope, receive, send, patience, scrubber)
     else:
         await _whole(work, receive, send, patience, scrubber)
@@ -84,7 +74,7 @@ async def _whole(work: Work, receive: Receive, send: Send, patience: Patience, s
         raise
     await watch.stop()
     seconds = round(time.monotonic() - context.started, 6)
-    body = encode_response(GenerateResponse(None, context.id, reply_output(reply), seconds))
+    body = encode_response(GenerateResponse(context.personality, context.id, reply_output(reply), seconds))
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length]})
     await send({"type": "http.response.body", "body": body, "more_body": False})

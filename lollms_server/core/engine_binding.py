@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from typing_extensions import override
 
 from lollms_core.errors import LollmsError, UnknownModel
-from lollms_core.types import Batch, GenerationCall, ModelInfo
+from lollms_core.types import Batch, Embeddings, GenerationCall, ModelInfo
 from lollms_server.core.bindings import ModelState, Surroundings
 from lollms_server.core.native_binding import NativeBinding, described
 
@@ -36,9 +36,11 @@ class Engine(Protocol):
 
     def aopen(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]: ...
 
-    async def atokenize(self, text: str) -> list[int]: ...
+    async def atokenize(self, text: str, *, markers: bool = False) -> list[int]: ...
 
     async def adetokenize(self, tokens: Sequence[int]) -> str: ...
+
+    async def aembed(self, texts: Sequence[str]) -> Embeddings: ...
 
     async def amodel_info(self) -> ModelInfo: ...
 
@@ -121,19 +123,38 @@ class EngineBinding(NativeBinding):
     @override
     async def get_model_info(self, model_name: str | None = None) -> dict[str, Any]:
         self._check_model(model_name or "")
-        return described(await self.engine.amodel_info())
+        model = await self.engine.amodel_info()
+        return {
+            **described(model),
+            "model_name": model.name,
+            "model_type": "vlm" if model.supports_vision else "ttt",
+            "supports_streaming": True,
+        }
 
     @override
     async def tokenize(
         self, text: str, add_bos: bool = False, add_eos: bool = False, model_name: str | None = None
     ) -> list[int]:
         self._check_model(model_name or "")
-        return await self.engine.atokenize(text)
+        tokens = await self.engine.atokenize(text)
+        if add_bos:
+            tokens = [*await self._marker("bos_token"), *tokens]
+        return [*tokens, *await self._marker("eos_token")] if add_eos else tokens
+
+    async def _marker(self, name: str) -> list[int]:
+        """The token that begins or ends a text; none for a model that has no such token."""
+        text = (await self.engine.amodel_info()).details.get(name)
+        return await self.engine.atokenize(str(text), markers=True) if text else []
 
     @override
     async def detokenize(self, tokens: list[int], model_name: str | None = None) -> str:
         self._check_model(model_name or "")
         return await self.engine.adetokenize(tokens)
+
+    @override
+    async def embed(self, texts: Sequence[str], model_name: str | None = None) -> Embeddings:
+        self._check_model(model_name or "")
+        return await self.engine.aembed(texts)
 
     def _check_model(self, name: str) -> None:
         if name not in self._names:

@@ -164,6 +164,10 @@ limits:
   # header_timeout: 15
   # body_timeout: 30
   # keep_alive_timeout: 15
+  # workflow_timeout: 600
+  # function_timeout: 60
+  # import_timeout: 30
+  # max_function_rounds: 8
 
 # Settings for single personalities by folder name, such as my_writer: {{enabled: false}}
 personalities_config: {{}}

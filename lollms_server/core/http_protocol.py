@@ -33,6 +33,11 @@ __all__ = ["LimitedHttpProtocol", "protocol_class"]
 
 _IDLE, _HEAD, _BODY = range(3)
 _CONTINUE = b"HTTP/1.1 100"
+_WORDS = {
+    408: b"The request did not come in time.",
+    431: b"The head of the request is too large.",
+    501: b"The only transfer coding is chunked.",
+}
 _CLOSE = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
 
 
@@ -104,7 +109,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._chunk = 0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._too_large = False
+        self._refusal: int | None = None
         self._around_body = 0
         self._running: RequestResponseCycle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -189,8 +194,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     @override
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.max_headers or self._head_size() > self.max_head_bytes:
-            self._too_large = True
+            self._refusal = 431
             raise ValueError("the head of the request is over a limit")
+        if self._has_other_coding():
+            self._refusal = 501
+            raise ValueError("the body of the request is coded in a way that is not supported")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("this is no proxy")
@@ -269,10 +277,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return self.max_head_bytes + 1
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
+    def _has_other_coding(self) -> bool:
+        """Whether a body comes in another coding than chunks: the parser takes it for the body that was meant."""
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        return bool(codings) and (len(codings) > 1 or codings[0].strip().lower() != b"chunked")
+
     @override
     def send_400_response(self, msg: str) -> None:
-        if self._too_large:
-            self._refuse(431)
+        if self._refusal is not None:
+            self._refuse(self._refusal)
         elif not self.transport.is_closing():
             super().send_400_response(msg)
 
@@ -280,7 +293,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Answer a request that will not be served, and close."""
         self._owe_nothing()
         if self.cycle is None or self.cycle.response_complete:
-            words = b"The head of the request is too large." if status == 431 else b"The request did not come in time."
+            words = _WORDS[status]
             self.transport.write(STATUS_LINE[status] + _CLOSE % (len(words), words))
         self.transport.close()
 

@@ -6,8 +6,8 @@ A second signal does that at once. uvicorn would raise the signal again when it 
 here the caller learns from `forced` how it ended.
 
 SIGHUP means one of two things. A server that was started at a terminal gets it when that terminal closes, and stops.
-Any other, such as one started by a service manager, reads the allowed keys again and ends what runs with a key that is
-gone. A terminal that closes may send the signal twice, so it never counts as a second one.
+Any other, such as one started by a service manager, reads the allowed keys again, ends what runs with a key that is
+gone, and reloads. A terminal that closes may send the signal twice, so it never counts as a second one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from typing import Any, TypeAlias
 import uvicorn
 from typing_extensions import override
 
-from lollms_core.errors import LollmsError
-from lollms_server.core.config import read_keys
 from lollms_server.core.delivery import ABORT
 from lollms_server.core.http_protocol import LimitedHttpProtocol, protocol_class
 from lollms_server.core.services import Services
@@ -82,6 +80,7 @@ class HttpServer(uvicorn.Server):
         self._ready = ready
         self._say = say
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._hangups: set[asyncio.Task[None]] = set()
         self.received: list[int] = []
 
     @property
@@ -147,7 +146,7 @@ class HttpServer(uvicorn.Server):
         if _HANGUP is not None:
             loop = asyncio.get_running_loop()
             stops = os.isatty(0) and signal.getsignal(_HANGUP) is not signal.SIG_IGN  # ignored: started with nohup
-            reload = lambda *_: loop.call_soon_threadsafe(self._reload_keys)  # noqa: E731
+            reload = lambda *_: loop.call_soon_threadsafe(self._hang_up)  # noqa: E731
             handlers[_HANGUP] = self.handle_exit if stops else reload
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
@@ -167,22 +166,11 @@ class HttpServer(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._services.registry.cancel_all, "shutdown")
         self.should_exit = True
 
-    def _reload_keys(self) -> None:
-        """Allow the keys that the file has now. A file that cannot be used changes nothing."""
-        loaded = self._services.loaded
-        try:
-            keys = read_keys(
-                loaded.config_dir,
-                host=loaded.config.server.host,
-                further=loaded.further,
-                scrubber=loaded.scrubber,
-            )
-            gone = loaded.keys.replace(keys)
-        except LollmsError as error:
-            _log.error("the keys stay as they are: %s", error.message)
-            return
-        stopped = sum(self._services.registry.cancel_all("revoked", key=key) for key in gone)
-        _log.info("%d keys are allowed; %d were taken away, with %d requests", len(loaded.keys), len(gone), stopped)
+    def _hang_up(self) -> None:
+        """Take up the changes in the files: keys first, then instances, personalities and functions."""
+        task = asyncio.get_running_loop().create_task(self._services.reloader.hangup())
+        self._hangups.add(task)
+        task.add_done_callback(self._hangups.discard)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ into a path. An instance hands its binding the declared settings only.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from lollms_runtime.files import open_to_others
 from lollms_runtime.secrets import Scrubber
 from lollms_runtime.yaml_file import YamlFile, load_yaml
 
-__all__ = ["CARD_NAME", "Card", "Instance", "find_instance_file", "load_card", "load_instance"]
+__all__ = ["CARD_NAME", "Card", "Instance", "find_instance_file", "load_card", "load_instance", "text_digest"]
 
 CARD_NAME = "binding_card.yaml"
 _OWN_FIELDS = ("type", "binding_instance_name")
@@ -32,7 +33,7 @@ _MAX_LIST = 200
 
 @dataclass(frozen=True)
 class Card:
-    """What a binding type says about itself; `folder` is where its code lies."""
+    """What a binding type says about itself; `folder` is where its code lies, `digest` a hash of the card's text."""
 
     type_name: str
     display_name: str
@@ -47,6 +48,7 @@ class Card:
     schema: Section
     folder: Path
     file: Path
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,13 @@ def load_card(folder: Path) -> Card:
         schema=schema,
         folder=folder,
         file=folder / CARD_NAME,
+        digest=text_digest(document.text),
     )
+
+
+def text_digest(text: str) -> str:
+    """The hash by which an unchanged card is known."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _nearest(document: YamlFile, dotted: str) -> tuple[str | int, ...]:
@@ -162,7 +170,12 @@ def load_instance(path: Path, card: Card, scrubber: Scrubber | None = None) -> I
     result = validate(card.schema, document.values)
     if scrubber is not None:
         scrubber.add(*(value for secret in result.secrets for value in _texts_at(document.values, secret)))
-    if wrong := [document.place(place, sentence) for place, sentence in result.errors]:
+    wrong = [
+        document.place((name,), "the value is encrypted, and this version cannot read encrypted settings.")
+        for name, value in document.values.items()
+        if isinstance(value, str) and value.startswith(_ENCRYPTED)
+    ]
+    if wrong := wrong or [document.place(place, sentence) for place, sentence in result.errors]:
         raise ConfigError("\n".join(wrong))
     for own, expected in zip(_OWN_FIELDS, (card.type_name, path.stem), strict=True):
         if document.values.get(own, expected) != expected:

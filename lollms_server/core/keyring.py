@@ -60,6 +60,10 @@ class KeyRing:
                 found = name
         return found
 
+    def allows(self, name: str) -> bool:
+        """Whether the key of this id is still allowed; without required keys nobody needs one."""
+        return not self.required or any(known == name for _, known in self._keys)
+
     def replace(self, allowed: Iterable[str]) -> frozenset[str]:
         """Allow exactly these keys from now on, as after SIGHUP; returns the ids of the keys taken away."""
         before = {name for _, name in self._keys}

@@ -8,6 +8,7 @@ their provider does not. Whatever is dropped stands in the receipt of the answer
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ def read_parameters(raw: Mapping[str, Any]) -> ReadParameters:
         elif len(name) > _MAX_NAME:
             receipt.append(ReceiptItem(name[:_MAX_NAME], "dropped", _TOO_LONG))
         else:
-            extra[name] = value
+            extra[name] = _finite(name, value)
     return ReadParameters(Params(**known, extra=extra), system_message, tuple(receipt))
 
 
@@ -125,6 +126,20 @@ def _number(name: str, value: Any) -> int | float:
             f"Parameter {name} must be {kind} from {_shown(bounds.low)} to {_shown(bounds.high)}.", param=name
         )
     return value if bounds.whole else float(value)
+
+
+def _finite(name: str, value: Any) -> Any:
+    """A value of any form, without a number that JSON does not have: `1e400` is read as infinite."""
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, float) and not math.isfinite(each):
+            raise InvalidRequest(f"Parameter {name} holds a number that is not finite.", param=name)
+        if isinstance(each, list | tuple):
+            todo.extend(each)
+        elif isinstance(each, Mapping):
+            todo.extend(each.values())
+    return value
 
 
 def _shown(number: float) -> str:

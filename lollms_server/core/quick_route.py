@@ -17,13 +17,12 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from lollms_core.errors import LollmsError
 from lollms_core.protocols.lollms_input import HISTORY_ROLES
-from lollms_server.core.calls import prepare
 from lollms_server.core.delivery import deliver
 from lollms_server.core.parameters import KNOWN
-from lollms_server.core.responses import Send, send_error
+from lollms_server.core.responses import Send
 from lollms_server.core.services import Services
+from lollms_server.core.work import work_of
 
 __all__ = ["PATH", "QuickRoute"]
 
@@ -96,14 +95,8 @@ class QuickRoute:
         if body is None:
             await self._inner(scope, _replaying(message, receive), send)
             return
-        house, state = self._services, scope["state"]
-        try:
-            work = await prepare(body, state, house)
-        except LollmsError as error:
-            error.message = house.loaded.scrubber.clean(error.message)
-            await send_error(send, error, str(state["request_id"]))
-            return
-        await deliver(work, scope, receive, send, house.patience, house.loaded.scrubber)
+        work = work_of(body, scope["state"], self._services)
+        await deliver(work, scope, receive, send)
 
 
 def _understood(message: MutableMapping[str, Any]) -> _Body | None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from types import TracebackType
@@ -28,6 +28,7 @@ from lollms_core.errors import (
     TooManyRequests,
     TotalTimeout,
 )
+from lollms_core.protocols.lollms_input import InputData
 from lollms_runtime.observe import NOTHING, Observer
 
 __all__ = ["CURRENT", "LOG", "Registry", "RequestContext", "Running", "StopReason"]
@@ -58,22 +59,29 @@ class RequestContext:
 
     `key` is the id of the caller's key ("" without keys), `deadline` a moment of the loop's clock or None, `started` a
     moment of the monotonic clock. `loop` may be set by who knows it: to ask for it is a system call in Python 3.11.
+    `personality`, `functions` and `items` are those of the body, for the documented bindings; `uses` are the bindings
+    that this request works with, which are not stopped under it.
     """
 
     __slots__ = (
         "_task",
+        "_timer",
         "deadline",
+        "functions",
         "generation_type",
         "id",
         "instance",
+        "items",
         "key",
         "loop",
         "model",
         "observer",
+        "personality",
         "position",
         "started",
         "stop_reason",
         "stream",
+        "uses",
     )
 
     def __init__(
@@ -96,11 +104,23 @@ class RequestContext:
         self.model = model
         self.stream = stream
         self.generation_type = generation_type
+        self.personality: str | None = None
+        self.functions: Sequence[str] = ()
+        self.items: Sequence[InputData] = ()
+        self.uses: tuple[object, ...] = ()
         self.position: int | None = None
         self.started = time.monotonic()
         self.stop_reason: StopReason | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def end_at(self, moment: float) -> None:
+        """Stop the work at this moment of the loop's clock, if it still runs then; the last such moment counts."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.deadline = moment
+        self._timer = asyncio.get_running_loop().call_at(moment, self.cancel, "deadline")
 
     def cancel(self, reason: StopReason) -> None:
         """Stop the work. The first reason counts; without a running task it is noted for the moment it starts."""
@@ -191,11 +211,10 @@ class _Stoppable:
 class _Working:
     """See `RequestContext.working`."""
 
-    __slots__ = ("_context", "_timer", "_token")
+    __slots__ = ("_context", "_token")
 
     def __init__(self, context: RequestContext) -> None:
         self._context = context
-        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> None:
         context = self._context
@@ -204,15 +223,15 @@ class _Working:
         context._task = asyncio.current_task(context.loop)
         self._token = CURRENT.set(context)
         if context.deadline is not None:
-            self._timer = asyncio.get_running_loop().call_at(context.deadline, context.cancel, "deadline")
+            context.end_at(context.deadline)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         context = self._context
         CURRENT.reset(self._token)
-        if self._timer is not None:
-            self._timer.cancel()
+        if context._timer is not None:
+            context._timer.cancel()
         try:
             context.translate(error)
         finally:
@@ -264,6 +283,10 @@ class Registry:
     def snapshot(self) -> tuple[Running, ...]:
         """What runs now, oldest first."""
         return tuple(context.running() for context in self._running.values())
+
+    def is_used(self, binding: object) -> bool:
+        """Whether a running request works with this binding."""
+        return any(used is binding for context in self._running.values() for used in context.uses)
 
     def cancel(self, request_id: str) -> None:
         """Stop a request by its id. Raises `NotFound`."""

@@ -95,6 +95,16 @@ class Lease:
         """Whether the same request already holds another lease."""
         return self._outer is not None
 
+    @property
+    def holds_something(self) -> bool:
+        """Whether this lease, or one around it, holds anything now; one that does not is no reason to go first."""
+        lease: Lease | None = self
+        while lease is not None:
+            if lease.active and lease.resources:
+                return True
+            lease = lease._outer
+        return False
+
     def holds(self, resource: str) -> bool:
         """Whether this lease, or one around it, holds the resource now."""
         lease: Lease | None = self
@@ -107,7 +117,7 @@ class Lease:
     async def __aenter__(self) -> Lease:
         """Wait for the resources. Raises `QueueTimeout`, and `TooManyRequests` if there is no room to wait."""
         outer = _HELD.get()
-        if outer is not None and outer.active and outer._scheduler is self._scheduler:
+        if outer is not None and outer._scheduler is self._scheduler and outer.holds_something:
             self._nest(outer)
         scheduler = self._scheduler
         scheduler._admit(self)

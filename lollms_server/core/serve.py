@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = ["main", "serve"]
 Printer = Callable[[str], None]
 
 _KILLED = 128
+_LAST_TASKS = 5.0  # seconds for tasks that are still there when the server has stopped
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what is listened on, not what one calls
 _PROMPT = "What is the capital of France?"
 
@@ -100,11 +102,25 @@ def _run(loaded: LoadedConfig, sock: socket.socket, first: FirstStart | None, sa
         server = HttpServer(app, app.services, ready=ready, say=say)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(server.serve([sock]))
+            last = _end_in_any_case(_KILLED + server.received[-1] if server.forced else 0)
+        last.cancel()
     except KeyboardInterrupt:
         return _KILLED + signal.SIGINT
     except SystemExit as end:  # uvicorn's way to say that the start failed
         return end.code if isinstance(end.code, int) else 1
     return _KILLED + server.received[-1] if server.forced else 0
+
+
+def _end_in_any_case(code: int) -> threading.Timer:
+    """End the process soon, with this exit code, unless the timer is cancelled.
+
+    What is left of the event loop's tasks is cancelled and waited for, and the script of a plug-in may swallow that for
+    ever; its engines end with this process.
+    """
+    timer = threading.Timer(_LAST_TASKS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _spare_the_collector() -> None:

@@ -25,6 +25,7 @@ _HASH = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _LOOKS_HASHED = re.compile(r"(?i)sha-?\d+\s*:")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/@\\]+\Z")
 _SHORTEST_KEY = 8
+_ENCRYPTED = "gAAAA"
 
 
 def bind_host(text: str) -> str:
@@ -124,6 +125,8 @@ class SecurityPart(Part):
             key = value.get_secret_value()
             if _HASH.match(key):
                 continue
+            if key.startswith(_ENCRYPTED):
+                raise ValueError("holds an encrypted value, and this version cannot read encrypted settings.")
             if _LOOKS_HASHED.match(key):
                 raise ValueError("holds a hashed key that is not sha256: followed by 64 of 0-9 and a-f.")
             if len(key) < _SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
@@ -175,6 +178,10 @@ class LimitsPart(Part):
     header_timeout: Annotated[int, Field(ge=1, le=300)] = 15
     body_timeout: Annotated[int, Field(ge=1, le=3600)] = 30
     keep_alive_timeout: Annotated[int, Field(ge=1, le=3600)] = 15
+    workflow_timeout: Annotated[int, Field(ge=1, le=86_400)] = 600
+    function_timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
+    import_timeout: Annotated[int, Field(ge=1, le=3600)] = 30
+    max_function_rounds: Annotated[int, Field(ge=1, le=100)] = 8
 
 
 Overrides = Annotated[dict[Name, Scalar], Field(max_length=100)]

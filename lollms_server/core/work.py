@@ -1,81 +1,84 @@
-"""One generation as the server runs it: who is asked, what is needed for it, and the run itself.
+"""One request as the server runs it: its plan is made, what it needs is waited for, and it runs.
 
-The order is always the same: the request is registered, waits for its lease, runs, gives the lease back and is
-forgotten, all before the last byte of its answer leaves. So when a caller has its answer, nothing of it is left here.
+The order is always the same: the request is registered, checked, waits for its lease, runs, gives the lease back and
+is forgotten, all before the last byte of its answer leaves. So when a caller has its answer, nothing of it is left
+here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
+from typing import Any
 
 import msgspec
 
-from lollms_core.errors import LollmsError, UnsupportedFeature
-from lollms_core.flows.answer import answer
-from lollms_core.types import Batch, GenerationCall, Progress, ReceiptItem, Reply, ToolCall
+from lollms_core.errors import KeyRejected, LollmsError
+from lollms_core.types import Batch, GenerationCall, Progress, Reply, ToolCall
 from lollms_runtime.drive import Sink, adrive
+from lollms_runtime.observe import LogObserver
+from lollms_server.core.asked import Asked
 from lollms_server.core.bindings import Binding
-from lollms_server.core.requests import Registry, RequestContext
-from lollms_server.core.scheduler import GPU, Scheduler, instance_resource
+from lollms_server.core.plan import Plan, Source, prepare
+from lollms_server.core.requests import LOG, RequestContext
+from lollms_server.core.services import Services
 
-__all__ = ["BindingPorts", "Work", "resources_of"]
+__all__ = ["SourcePorts", "Work", "work_of"]
 
 
-def resources_of(instance: str, binding: Binding, model: str) -> frozenset[str]:
-    """What a call holds while it runs: a place in the instance where those are counted, and the card if it needs it."""
-    needed = set()
-    if binding.capacity is not None:
-        needed.add(instance_resource(instance))
-    if binding.get_resource_requirements(model or None).get("gpu_required"):
-        needed.add(GPU)
-    return frozenset(needed)
+def work_of(asked: Asked, state: Mapping[str, Any], house: Services) -> Work:
+    """The work that a request asks for; `state` is what the guard knows of the request."""
+    context = RequestContext(
+        str(state["request_id"]),
+        key=str(state.get("key_id", "-")),
+        observer=LogObserver(LOG),
+        instance=asked.binding_name or "",
+        model=asked.model_name or "",
+        stream=asked.stream,
+        generation_type=asked.generation_type,
+    )
+    return Work(asked, context, house)
 
 
 class Work(msgspec.Struct, frozen=True):
-    """One generation, ready to run."""
+    """One request, ready to run. Nothing of it is checked before it runs, so that also its checks can be stopped."""
 
-    call: GenerationCall
-    binding: Binding
+    asked: Asked
     context: RequestContext
-    resources: frozenset[str]
-    registry: Registry
-    scheduler: Scheduler
-    receipt: tuple[ReceiptItem, ...] = ()
+    house: Services
 
     async def run(self, sink: Sink) -> Reply:
         """Do it: `sink` gets queue positions and the model's batches, the result is the whole reply.
 
         Raises the errors of the project; an error of the model call, a stop included, carries the partial reply.
         """
-        context = self.context
-        lease = self.scheduler.lease(
-            self.resources, key=context.key, request_id=context.id, on_position=self._position(sink)
-        )
+        context, house = self.context, self.house
+        house.registry.register(context)
+        plan: Plan | None = None
         try:
-            self.registry.register(context)
-            try:
-                async with context.working(), lease:
+            if not house.loaded.keys.allows(context.key):  # it was taken away while the body was on its way
+                raise KeyRejected("The key of this request is no longer valid.")
+            async with context.working():
+                plan = await prepare(self.asked, context, house)
+                lease = house.scheduler.lease(
+                    plan.resources, key=context.key, request_id=context.id, on_position=self._position(sink)
+                )
+                async with lease:
                     context.position = None
-                    ports = BindingPorts(self.binding, context)
-                    reply = await adrive(answer(self.call), ports, sink, context.observer)
-            finally:
-                self.registry.release(context)
+                    ports = SourcePorts(plan.source, context, house)
+                    if plan.seconds is not None:
+                        context.end_at(asyncio.get_running_loop().time() + plan.seconds)
+                        sink = _stoppable(sink, context)
+                    reply = await adrive(plan.flow, ports, sink, context.observer)
         except LollmsError as error:
-            if error.partial is not None:
-                error.partial = self._completed(error.partial)
+            if plan is not None and error.partial is not None:
+                error.partial = _completed(error.partial, plan)
             raise
-        return self._completed(reply)
-
-    def _completed(self, reply: Reply) -> Reply:
-        """The reply with what only the server knows: the model where the backend named none, and its own receipt."""
-        if reply.model and not self.receipt:
-            return reply
-        return msgspec.structs.replace(
-            reply, model=reply.model or self.call.model, receipt=self.receipt + reply.receipt
-        )
+        finally:
+            house.registry.release(context)
+        return _completed(reply, plan)
 
     def _position(self, sink: Sink) -> Callable[[int], Awaitable[None]]:
         async def moved(position: int) -> None:
@@ -85,28 +88,51 @@ class Work(msgspec.Struct, frozen=True):
         return moved
 
 
-class BindingPorts:
-    """The ports of the async driver over one binding, for one request."""
+def _stoppable(sink: Sink, context: RequestContext) -> Sink:
+    """The sink of a flow that also shows something between its calls: a stop there is an error of ours, too."""
 
-    def __init__(self, binding: Binding, context: RequestContext) -> None:
-        self._binding = binding
+    async def shown(batch: Batch) -> None:
+        async with context.stoppable():
+            await sink(batch)
+
+    return shown
+
+
+def _completed(reply: Reply, plan: Plan) -> Reply:
+    """The reply with what only the server knows: the model where the backend named none, and its own receipt."""
+    if reply.model and not plan.receipt:
+        return reply
+    return msgspec.structs.replace(reply, model=reply.model or plan.model, receipt=plan.receipt + reply.receipt)
+
+
+class SourcePorts:
+    """The ports of the async driver over whoever answers, for one request."""
+
+    def __init__(self, source: Source, context: RequestContext, house: Services) -> None:
+        self._source = source
         self._context = context
+        self._house = house
 
     def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
-        """Ask the binding; a stop of the request leaves as an error that keeps the partial reply."""
-        return _Asked(self._context, self._binding.open(call))
+        """Ask; a stop of the request leaves as an error that keeps the partial reply."""
+        return _Asked(self._context, self._source.open(call))
 
     async def tool(self, call: ToolCall, sink: Sink) -> str:
-        """The server runs no tools: a model's tool calls go to the caller."""
-        raise UnsupportedFeature(f"The server does not run tools; {call.name!r} is for the caller to run.")
+        """Run one of the server's functions; its result as JSON text."""
+        try:
+            return await self._house.functions.run_tool(call)
+        except asyncio.CancelledError as error:
+            self._context.translate(error)
+            raise
 
     async def count(self, text: str) -> int:
-        """The length in tokens by the binding's own tokenizer."""
-        return await self._binding.count_tokens(text, model_name=self._context.model or None)
+        """The length in tokens, by the tokenizer of the first binding that the request works with."""
+        binding = next(each for each in self._context.uses if isinstance(each, Binding))
+        return (await binding.token_count(text, self._context.model or None)).count
 
 
 class _Asked:
-    """A binding's block, inside of which the request can be stopped (see `RequestContext.stoppable`)."""
+    """The block of an answer, inside of which the request can be stopped (see `RequestContext.stoppable`)."""
 
     __slots__ = ("_block", "_context")
 

@@ -23,88 +23,24 @@ from lollms_core.types import (
     Batch,
     GenerationCall,
     ImagePart,
+    Item,
     Media,
     Message,
     Notice,
     Params,
     Progress,
     Reply,
-    ReplyFold,
     TextPart,
     ToolCall,
     Usage,
 )
-from lollms_server.core.bindings import Binding
 from lollms_server.core.requests import RequestContext
 from lollms_server.core.resource_manager import ResourceManager
-
-CALL = GenerationCall((Message.user("hello"),), model="m")
-
-
-class Documented(Binding):
-    """Implements what is documented as required, and nothing else."""
-
-    binding_type_name = "documented"
-
-    def __init__(self, config: dict[str, Any], resource_manager: ResourceManager) -> None:
-        super().__init__(config, resource_manager)
-        self.loads: list[str] = []
-        self.asked: list[dict[str, Any]] = []
-
-    async def list_available_models(self) -> list[dict[str, Any]]:
-        return [{"name": "m"}]
-
-    def get_supported_input_modalities(self) -> list[str]:
-        return ["text"]
-
-    def get_supported_output_modalities(self) -> list[str]:
-        return ["text"]
-
-    async def load_model(self, model_name: str) -> bool:
-        self.loads.append(model_name)
-        self._model_loaded = model_name != "missing"
-        return self._model_loaded
-
-    async def unload_model(self) -> bool:
-        return True
-
-    async def get_model_info(self, model_name: str | None = None) -> dict[str, Any]:
-        return {"name": model_name}
-
-    async def generate(self, prompt: str, params: Any, request_info: Any, multimodal_data: Any = None) -> Any:
-        self.asked.append({"prompt": prompt, "params": params, "info": request_info, "media": multimodal_data})
-        return self.config["answer"]
-
-
-class Streaming(Documented):
-    async def generate_stream(
-        self, prompt: str, params: Any, request_info: Any, multimodal_data: Any = None
-    ) -> AsyncIterator[Any]:
-        for chunk in self.config["chunks"]:
-            if isinstance(chunk, BaseException):
-                raise chunk
-            yield chunk
-
-
-def make(kind: type[Documented] = Documented, **config: Any) -> Documented:
-    return kind({"binding_instance_name": "mine", **config}, ResourceManager())
-
-
-async def ask(binding: Binding, call: GenerationCall = CALL) -> tuple[Reply, list[Batch]]:
-    fold, batches = ReplyFold(), []
-    async with binding.open(call) as stream:
-        async for batch in stream:
-            batches.append(batch)
-            fold.add(batch)
-    return fold.done(), batches
-
-
-def reply(binding: Binding, call: GenerationCall = CALL) -> Reply:
-    return asyncio.run(ask(binding, call))[0]
-
+from tests.support.third_party_binding import CALL, STREAM, Documented, Streaming, ask, make, reply
 
 PNG = b"\x89PNG..."
 B64 = base64.b64encode(PNG).decode()
+HELLO = Reply("Hello.", items=(Item("text", "Hel"), Item("text", "lo.")), model="m")
 
 
 @pytest.mark.parametrize(
@@ -115,15 +51,16 @@ B64 = base64.b64encode(PNG).decode()
         (None, Reply("", model="m")),
         ({"text": "Hello."}, Reply("Hello.", model="m")),
         ({"type": "text", "data": "Hello."}, Reply("Hello.", model="m")),
-        ([{"type": "text", "data": "Hel"}, {"type": "text", "data": "lo."}], Reply("Hello.", model="m")),
-        (["Hel", {"text": "lo."}], Reply("Hello.", model="m")),
+        ([{"type": "text", "data": "Hel"}, {"type": "text", "data": "lo."}], HELLO),
+        (["Hel", {"text": "lo."}], HELLO),
+        ([{"type": "text", "data": "Hello."}], Reply("Hello.", model="m")),
         ("<think>why</think>Because.", Reply("Because.", "why", model="m")),
         ("<think>why", Reply("", "why", model="m")),
         ({"type": "text", "data": "<think>x</think>", "thoughts": "t"}, Reply("<think>x</think>", "t", model="m")),
         ({"image_base64": B64}, Reply(media=(Media(PNG, "image/png"),), model="m")),
         ({"type": "image", "data": B64, "mime_type": "image/gif"}, Reply(media=(Media(PNG, "image/gif"),), model="m")),
         ({"audio_base64": B64}, Reply(media=(Media(PNG, "audio/wav"),), model="m")),
-        ({"answer": 42}, Reply('{"answer":42}', model="m")),
+        ({"answer": 42}, Reply(items=(Item("json", {"answer": 42}),), model="m")),
         (
             {
                 "text": "x",
@@ -163,13 +100,11 @@ def test_the_default_generate_stream_has_the_documented_chunks() -> None:
     ]
 
 
-STREAM = GenerationCall((Message.user("hello"),), model="m", stream=True)
-
-
 @pytest.mark.parametrize(
     ("chunks", "expected"),
     [
         (["Hel", "lo."], Reply("Hello.", model="m")),
+        ([{"text": "Hel"}, {"type": "chunk", "text": "lo."}], Reply("Hello.", model="m")),
         ([{"type": "chunk", "content": "Hel"}, {"content": "lo."}, {"type": "final", "content": []}],
          Reply("Hello.", model="m")),
         ([{"type": "chunk", "content": "Hello."}, {"type": "final", "content": [{"type": "text", "data": "Hello."}],
@@ -293,7 +228,7 @@ def test_a_history_is_in_the_prompt_and_as_messages() -> None:
 def _only_two() -> type[Documented]:
     class OnlyTwo(Documented):
         async def generate(self, prompt: str, params: Any) -> Any:  # type: ignore[override]
-            return f"{prompt} {sorted(params)}"
+            return f"{prompt} {params['top_k']}"
 
     return OnlyTwo
 
@@ -301,22 +236,39 @@ def _only_two() -> type[Documented]:
 def _other_names() -> type[Documented]:
     class OtherNames(Documented):
         async def generate(self, text: str, options: Any, info: Any) -> Any:  # type: ignore[override]
-            return f"{text} {sorted(options)}"
+            return f"{text} {options['top_k']}"
 
     return OtherNames
+
+
+def _other_order() -> type[Documented]:
+    class OtherOrder(Documented):
+        async def generate(self, prompt: str, request_info: Any, params: Any) -> Any:  # type: ignore[override]
+            return f"{prompt} {params['top_k']}"
+
+    return OtherOrder
+
+
+def _some_keywords() -> type[Documented]:
+    class SomeKeywords(Documented):
+        async def generate(self, text: str, options: Any, **more: Any) -> Any:  # type: ignore[override]
+            assert sorted(more) == ["multimodal_data", "request_info"]
+            return f"{text} {options['top_k']}"
+
+    return SomeKeywords
 
 
 def _keywords() -> type[Documented]:
     class Keywords(Documented):
         async def generate(self, **given: Any) -> Any:  # type: ignore[override]
-            return f"{given['prompt']} {sorted(given['params'])}"
+            return f"{given['prompt']} {given['params']['top_k']}"
 
     return Keywords
 
 
-@pytest.mark.parametrize("kind", [_only_two(), _other_names(), _keywords()])
+@pytest.mark.parametrize("kind", [_only_two(), _other_names(), _other_order(), _some_keywords(), _keywords()])
 def test_it_gets_only_the_arguments_its_signature_accepts(kind: type[Documented]) -> None:
-    assert reply(make(kind), GenerationCall((Message.user("x"),), "m", Params(top_k=1))).text == "x ['top_k']"
+    assert reply(make(kind), GenerationCall((Message.user("x"),), "m", Params(top_k=7))).text == "x 7"
 
 
 def test_a_constructor_that_forgets_the_base_class_still_works() -> None:
@@ -356,6 +308,19 @@ def test_without_a_model_the_default_is_used_and_without_that_the_caller_is_aske
 def test_a_model_that_cannot_be_loaded_is_the_callers_mistake() -> None:
     with pytest.raises(UnknownModel, match="missing"):
         reply(make(answer="ok"), GenerationCall((Message.user("x"),), "missing"))
+
+
+def test_after_a_model_that_cannot_be_loaded_the_other_is_served_again() -> None:
+    binding = make(answer="ok")
+
+    async def work() -> None:
+        await ask(binding)
+        with pytest.raises(UnknownModel):
+            await ask(binding, GenerationCall((Message.user("x"),), "missing"))
+        assert (await ask(binding))[0].text == "ok"
+
+    asyncio.run(work())
+    assert binding.loads == ["m", "missing", "m"]
 
 
 def test_nobodys_model_is_switched_while_it_runs() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from lollms_core.errors import InstanceUnavailable, InvalidRequest, NotFound
 from lollms_core.types import GenerationCall, Message, ReplyFold
+from lollms_server.core import instance_slots
 from lollms_server.core.binding_manager import SHIPPED, BindingManager, discover
 from lollms_server.core.bindings import Surroundings
 from lollms_server.core.config import load_config
@@ -82,7 +83,9 @@ def write_binding(folder: Path, name: str, code: str = CODE, requirements: str =
     return place
 
 
-def with_manager(tmp_path: Path, config: dict[str, Any], work: Callable[[BindingManager], Awaitable[None]]) -> None:
+def with_manager(
+    tmp_path: Path, config: dict[str, Any], work: Callable[[BindingManager], Awaitable[None]], recheck: float = 15.0
+) -> None:
     """Run `work` on the manager of a configuration whose instances are all written."""
 
     async def run() -> None:
@@ -91,7 +94,7 @@ def with_manager(tmp_path: Path, config: dict[str, Any], work: Callable[[Binding
         main = {name: value for name, value in config.items() if name != "settings"}
         loaded = load_config(write_config(tmp_path, main, instances), environ={})
         scheduler = Scheduler()
-        manager = BindingManager(loaded, scheduler, ResourceManager({}, scheduler))
+        manager = BindingManager(loaded, scheduler, ResourceManager({}, scheduler), recheck=recheck)
         await manager.start(Surroundings(loaded.folders.models))
         try:
             await work(manager)
@@ -137,25 +140,29 @@ def test_two_folders_never_meet_in_the_module_table(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "syntax": ("def broken(:\n", "SyntaxError"),
-    "import_error": ("import no_such_module_anywhere\n", "no_such_module_anywhere"),
-    "exits": ("import sys\nsys.exit(3)\n", "SystemExit"),
-    "raises": ("raise RuntimeError('no luck')\n", "no luck"),
-    "empty": ("", "no Binding class"),
-    "other_type": (CODE.replace("{name}", "something_else", 1).replace("{name}", "x"), "binding_type_name"),
+    "syntax": ("\n\ndef broken(:\n", "SyntaxError", 3),
+    "import_error": ("import no_such_module_anywhere\n", "no_such_module_anywhere", 1),
+    "exits": ("import sys\nsys.exit(3)\n", "sys.exit(3)", 2),
+    "dies": ("import os\nos._exit(4)\n", "exit code 4", None),
+    "crashes": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "SIGSEGV", None),
+    "raises": ("raise RuntimeError('no luck')\n", "no luck", 1),
+    "endless": ("while True:\n    pass\n", "did not end within 1 seconds", None),
+    "empty": ("", "no Binding class", None),
+    "other_type": (CODE.replace("{name}", "something_else", 1).replace("{name}", "x"), "'something_else'", None),
     "abstract": (
         "from lollms_server.core.bindings import Binding\n\nclass Mine(Binding):\n    binding_type_name = 'abstract'\n",
-        "abstract",
+        "it lacks generate",
+        None,
     ),
-    "constructor": (CODE.replace("self.closed = False", "raise ValueError('bad settings')"), "bad settings"),
 }
+SETTLES = 10.0
 
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
-def test_a_broken_folder_says_why_and_the_others_serve(
+def test_a_broken_folder_says_why_and_where_and_the_others_serve(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    code, words = BROKEN[name]
+    code, words, line = BROKEN[name]
     write_binding(tmp_path / "personal_bindings", name, code)
     write_binding(tmp_path / "personal_bindings", "fine")
 
@@ -165,13 +172,48 @@ def test_a_broken_folder_says_why_and_the_others_serve(
             await manager.get("bad")
         assert str(tmp_path) not in caught.value.message
         assert [problem.name for problem in manager.failures()] == ["bad"]
-        assert words in manager.failures()[0].reason
+        for problem in (manager.failures()[0], *manager.problems):
+            assert words in problem.reason
+            assert (problem.file, problem.line) == ("__init__.py", line)
+            assert str(tmp_path) not in problem.reason
+        assert [problem.name for problem in manager.problems] == [name, "bad"]
         assert manager.models == "failed"
         assert set(manager.active()) == {"good"}
 
+    config = {"bindings_map": {"bad": name, "good": "fine"}}
+    if name == "endless":
+        config["limits"] = {"import_timeout": 1}
     with caplog.at_level(logging.ERROR):
-        with_manager(tmp_path, {"bindings_map": {"bad": name, "good": "fine"}}, work)
+        with_manager(tmp_path, config, work)
     assert words in caplog.text
+
+
+def test_a_broken_folder_is_listed_also_when_no_instance_uses_it(tmp_path: Path) -> None:
+    for name in ("syntax", "exits", "raises"):
+        write_binding(tmp_path / "personal_bindings", name, BROKEN[name][0])
+
+    async def work(manager: BindingManager) -> None:
+        async with asyncio.timeout(SETTLES):
+            while len(manager.problems) < 3:
+                await asyncio.sleep(0.01)
+        assert sorted(problem.name for problem in manager.problems) == ["exits", "raises", "syntax"]
+        assert not manager.failures()
+
+    with_manager(tmp_path, {"bindings_map": {}}, work)
+
+
+def test_a_constructor_that_fails_says_why_and_where(tmp_path: Path) -> None:
+    code = CODE.replace("self.closed = False", "raise ValueError('bad settings')")
+    write_binding(tmp_path / "personal_bindings", "picky", code)
+
+    async def work(manager: BindingManager) -> None:
+        with pytest.raises(InstanceUnavailable):
+            await manager.get("bad")
+        (problem,) = manager.problems
+        assert (problem.name, problem.file, problem.line) == ("bad", "__init__.py", 10)
+        assert "bad settings" in problem.reason
+
+    with_manager(tmp_path, {"bindings_map": {"bad": "picky"}}, work)
 
 
 def test_a_missing_requirement_is_named(tmp_path: Path) -> None:
@@ -188,21 +230,41 @@ def test_a_missing_requirement_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "words"), [("type_name: [1, 2\n", "binding_card.yaml"), ("author: x\n", "type_name"), ("", "type_name")]
+    ("card", "line", "words"),
+    [
+        ("type_name: [1, 2\n", 2, "not valid YAML"),
+        ("author: x\n", 1, "type_name"),
+        ("", 1, "type_name"),
+        (CARD.replace("instance_schema:", "instance_schema: 5\nmore:"), 9, "instance_schema"),
+        (CARD.replace("type: {{type: str,", "type: {{type: text,"), 11, "instance_schema.type.type"),
+    ],
 )
-def test_a_broken_card_is_listed_as_a_problem(tmp_path: Path, card: str, words: str) -> None:
+def test_a_broken_card_is_listed_with_its_place(tmp_path: Path, card: str, line: int, words: str) -> None:
     write_binding(tmp_path, "odd", card=card)
     cards, problems = discover([tmp_path])
     assert not cards
-    assert [problem.name for problem in problems] == ["odd"]
+    assert [(problem.name, problem.file, problem.line) for problem in problems] == [("odd", "binding_card.yaml", line)]
     assert words in problems[0].reason
+    assert str(tmp_path) not in problems[0].reason
+
+
+def test_code_without_a_card_is_a_problem_and_other_folders_are_not(tmp_path: Path) -> None:
+    (write_binding(tmp_path, "bare") / "binding_card.yaml").unlink()
+    for name in ("notes", ".hidden", "__pycache__"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".hidden" / "__init__.py").touch()
+    cards, problems = discover([tmp_path])
+    assert not cards
+    assert [problem.name for problem in problems] == ["bare"]
+    assert problems[0].file == "binding_card.yaml"
 
 
 def test_a_second_folder_of_the_same_type_is_left_out(tmp_path: Path) -> None:
-    place = write_binding(tmp_path, "openai_binding")
+    write_binding(tmp_path, "openai_binding")
     cards, problems = discover([SHIPPED, tmp_path])
     assert cards["openai_binding"].folder.parent == SHIPPED
-    assert str(place) in problems[0].reason
+    assert [problem.name for problem in problems] == ["openai_binding"]
+    assert "bindings/openai_binding has the type openai_binding already" in problems[0].reason
 
 
 def test_a_folder_that_everybody_can_write_is_not_run(tmp_path: Path) -> None:
@@ -211,7 +273,7 @@ def test_a_folder_that_everybody_can_write_is_not_run(tmp_path: Path) -> None:
     async def work(manager: BindingManager) -> None:
         with pytest.raises(InstanceUnavailable):
             await manager.get("open")
-        assert "everybody can write" in manager.failures()[0].reason
+        assert "verybody can write" in manager.failures()[0].reason
 
     with_manager(tmp_path, {"bindings_map": {"open": "open"}}, work)
 
@@ -314,4 +376,101 @@ def test_the_shipped_cards_are_sound() -> None:
     assert not problems
     for folder in SHIPPED.iterdir():
         if (source := folder / "__init__.py").is_file() and folder.is_dir():
-            assert len(source.read_text().splitlines()) <= 25
+            assert len([line for line in source.read_text().splitlines() if line.strip()]) <= 25
+
+
+HEALTH = """
+    async def health_check(self):
+        from pathlib import Path
+        state = Path(self.config["default_model"])
+        return state.exists(), "nothing at " + state.name
+"""
+
+
+def test_an_instance_that_is_not_well_is_not_active_serves_all_the_same_and_is_asked_again(tmp_path: Path) -> None:
+    write_binding(tmp_path / "personal_bindings", "frail", CODE + HEALTH)
+    state = tmp_path / "backend"
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(SETTLES):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async def work(manager: BindingManager) -> None:
+        await manager.get("mine")
+        await until(lambda: not manager.active())
+        assert [(problem.name, problem.reason) for problem in manager.problems] == [("mine", "nothing at backend")]
+        assert not manager.failures()
+        assert (await said(manager, "mine")).startswith("HELLO")
+        state.touch()
+        await until(lambda: set(manager.active()) == {"mine"})
+        assert not manager.problems
+
+    config = {"bindings_map": {"mine": "frail"}, "settings": {"mine": {"default_model": str(state)}}}
+    with_manager(tmp_path, config, work, recheck=0.01)
+
+
+@pytest.mark.parametrize("said_by", ["return False", "return (False, '')", "raise OSError()", "return None"])
+def test_a_health_check_may_say_no_in_any_form(tmp_path: Path, said_by: str) -> None:
+    code = CODE + f"\n    def health_check(self):\n        {said_by}\n"
+    write_binding(tmp_path / "personal_bindings", "terse", code)
+
+    async def work(manager: BindingManager) -> None:
+        await manager.get("mine")
+        async with asyncio.timeout(SETTLES):
+            while manager.active():
+                await asyncio.sleep(0.005)
+        assert manager.problems[0].reason
+
+    with_manager(tmp_path, {"bindings_map": {"mine": "terse"}}, work)
+
+
+def test_a_start_that_never_ends_is_a_failure_of_its_instance_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_slots, "_LOAD_SECONDS", 0.1)
+    endless = "\n    async def start(self):\n        import asyncio\n        await asyncio.sleep(60)\n"
+    write_binding(tmp_path / "personal_bindings", "endless", CODE + endless)
+    write_binding(tmp_path / "personal_bindings", "fine")
+
+    async def work(manager: BindingManager) -> None:
+        with pytest.raises(InstanceUnavailable):
+            await manager.get("bad")
+        assert "not ready within 0.1 seconds" in manager.failures()[0].reason
+        assert (await said(manager, "good")).startswith("HELLO")
+
+    with_manager(tmp_path, {"bindings_map": {"bad": "endless", "good": "fine"}}, work)
+
+
+@pytest.mark.parametrize("raised", ["asyncio.CancelledError()", "SystemExit(1)", "StopAsyncIteration()"])
+def test_whatever_a_start_raises_is_a_failure_and_nothing_more(tmp_path: Path, raised: str) -> None:
+    wild = f"\n    async def start(self):\n        import asyncio\n        raise {raised}\n"
+    write_binding(tmp_path / "personal_bindings", "wild", CODE + wild)
+
+    async def work(manager: BindingManager) -> None:
+        with pytest.raises(InstanceUnavailable):
+            await manager.get("bad")
+        assert raised.partition("(")[0].rpartition(".")[2] in manager.failures()[0].reason
+
+    with_manager(tmp_path, {"bindings_map": {"bad": "wild"}}, work)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "models"),
+    [("capacity", "1 / 0", "failed"), ("model_state", "1 / 0", "failed"), ("model_state", "'odd'", "failed")],
+)
+def test_a_property_that_fails_hurts_its_instance_alone(tmp_path: Path, name: str, answer: str, models: str) -> None:
+    code = CODE + f"\n    @property\n    def {name}(self):\n        return {answer}\n"
+    write_binding(tmp_path / "personal_bindings", "odd", code)
+    write_binding(tmp_path / "personal_bindings", "fine")
+
+    async def work(manager: BindingManager) -> None:
+        assert (await said(manager, "good")).startswith("HELLO")
+        async with asyncio.timeout(SETTLES):
+            while manager.models == "loading":
+                await asyncio.sleep(0.005)
+        assert manager.models == models
+        assert set(manager.active()) == {"good"}
+        assert [problem.name for problem in manager.problems] == ["bad"]
+
+    with_manager(tmp_path, {"bindings_map": {"bad": "odd", "good": "fine"}}, work)

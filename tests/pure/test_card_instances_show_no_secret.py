@@ -149,3 +149,18 @@ def test_an_encrypted_instance_is_refused_and_left_alone(card: Card, tmp_path: P
     with pytest.raises(ConfigError, match="encrypted"):
         load_instance(file, card)
     assert file.read_text() == "gAAAAABm-not-really"
+
+
+@pytest.mark.parametrize("text", ["api_key: gAAAAABk\n", "port: 80\ndefault_model: gAAAAABk\n"])
+def test_an_encrypted_value_is_refused_with_its_line_and_not_shown(card: Card, tmp_path: Path, text: str) -> None:
+    line, field = len(text.splitlines()), text.splitlines()[-1].partition(":")[0]
+    with pytest.raises(ConfigError, match="cannot read encrypted settings") as caught:
+        load_instance(instance_file(tmp_path, text), card)
+    assert caught.value.message.startswith(f"{tmp_path / 'mine.yaml'}:{line}: {field}:")
+    assert "gAAAA" not in caught.value.message
+
+
+def test_a_card_is_known_again_by_its_text(card: Card) -> None:
+    assert load_card(card.folder).digest == card.digest
+    card.file.write_text(CARD + "# more\n")
+    assert load_card(card.folder).digest != card.digest

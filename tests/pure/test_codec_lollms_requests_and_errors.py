@@ -187,9 +187,13 @@ def test_other_items_become_what_they_can() -> None:
         {"type": "hologram", "data": "?"},
     )
     assert kind is None
-    assert [type(event).__name__ for event in events] == ["TextDelta", "Notice", "Media", "Done"]
-    assert events[0].text == '{"a":1}'
-    assert (events[2].data, events[2].mime) == (b"xx", "image/png")
+    assert [type(event).__name__ for event in events] == ["Output", "Done"]
+    assert [(item.kind, item.data) for item in events[0].items] == [
+        ("json", {"a": 1}),
+        ("info", "by the way"),
+        ("image", "eHg="),
+        ("hologram", "?"),
+    ]
 
 
 def test_an_error_item_is_an_error() -> None:

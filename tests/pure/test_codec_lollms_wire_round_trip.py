@@ -22,7 +22,7 @@ from lollms_core.errors import (
 )
 from lollms_core.protocols.base import Reader, Target
 from lollms_core.protocols.lollms import LollmsCodec
-from lollms_core.protocols.lollms_input import InputItem, items_of, messages_of
+from lollms_core.protocols.lollms_input import InputItem, items_of, messages_of, other_items
 from lollms_core.protocols.lollms_wire import (
     GenerateResponse,
     OutputItem,
@@ -310,8 +310,6 @@ def test_images_of_other_roles_are_refused() -> None:
         (InputItem("image", "input_image", "%%%"), "base64"),
         (InputItem("image", "input_image", "abc"), "base64"),
         (InputItem("image", "input_image", "é"), "base64"),
-        (InputItem("text", "narrator", "x"), "user_prompt"),
-        (InputItem("audio", "user_prompt", ""), "audio"),
         (InputItem("text", "assistant_message", "x", None, {"tool_calls": [{"id": 5}]}), "tool_calls"),
         (InputItem("text", "assistant_message", "x", None, {"tool_calls": "x"}), "tool_calls"),
     ],
@@ -322,8 +320,31 @@ def test_items_that_cannot_be_used_are_named(item: InputItem, words: str) -> Non
     assert caught.value.param == "input_data[1]"
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        InputItem("text", "narrator", "x"),
+        InputItem("audio", "user_prompt", ""),
+        InputItem("image", "mask_image", "%%%"),
+        InputItem("document", "input_image", "x"),
+    ],
+)
+def test_items_of_other_roles_and_types_are_no_part_of_the_conversation(item: InputItem) -> None:
+    items = [InputItem("text", "user_prompt", "hi"), item, InputItem("text", "system_context", "s")]
+    assert messages_of(items) == (Message.system("s"), Message.user("hi"))
+    assert other_items(items) == ((1, item),)
+
+
+def test_images_that_were_decoded_before_are_not_decoded_again() -> None:
+    items = [InputItem("text", "user_prompt", "hi"), InputItem("image", "user_image", "not base64 at all")]
+    assert messages_of(items, {1: PICTURE}) == (Message.user("hi", [PICTURE]),)
+
+
 def test_base64_may_have_blanks_and_the_bytes_decide_the_type() -> None:
-    items = [InputItem("text", "user_prompt", "hi"), InputItem("image", "any_role", "iVBO Rw0K\nGgo=", "image/jpeg")]
+    items = [
+        InputItem("text", "user_prompt", "hi"),
+        InputItem("image", "reference_image", "iVBO Rw0K\nGgo=", "image/jpeg"),
+    ]
     assert messages_of(items)[0].images == (ImagePart(b"\x89PNG\r\n\x1a\n", "image/png"),)
 
 

@@ -17,12 +17,27 @@ from tests.support.server import KEY, write_config
 
 SURFACE = {
     "GET /api/v1/get_default_bindings": [],
+    "GET /api/v1/get_model_info/{binding_instance_name}": ["path binding_instance_name", "query model_name"],
     "GET /api/v1/health": [],
     "GET /api/v1/list_active_bindings": [],
     "GET /api/v1/list_available_models/{binding_instance_name}": ["path binding_instance_name"],
     "GET /api/v1/list_bindings": [],
+    "GET /api/v1/list_functions": [],
+    "GET /api/v1/list_models": [],
+    "GET /api/v1/list_personalities": [],
+    "GET /api/v1/personality_icon/{personality_name}": ["path personality_name"],
+    "GET /api/v1/queue": [],
     "GET /health": [],
     "DELETE /api/v1/requests/{request_id}": ["path request_id"],
+    "POST /api/v1/count_tokens": [
+        "body add_bos",
+        "body add_eos",
+        "body binding_name",
+        "body model_name",
+        "body text",
+    ],
+    "POST /api/v1/detokenize": ["body binding_name", "body model_name", "body tokens"],
+    "POST /api/v1/embed": ["body binding_name", "body input", "body model_name"],
     "POST /api/v1/generate": [
         "body binding_name",
         "body functions",
@@ -36,7 +51,27 @@ SURFACE = {
         "body text_prompt",
         "body tools",
     ],
+    "POST /api/v1/reload": [],
+    "POST /api/v1/tokenize": ["body add_bos", "body add_eos", "body binding_name", "body model_name", "body text"],
 }
+
+WRITING = {
+    ("POST", "/api/v1/generate"),
+    ("POST", "/api/v1/tokenize"),
+    ("POST", "/api/v1/detokenize"),
+    ("POST", "/api/v1/count_tokens"),
+    ("POST", "/api/v1/embed"),
+    ("POST", "/api/v1/reload"),
+    ("DELETE", "/api/v1/requests/{request_id}"),
+}
+
+SETTINGS = {
+    *("security", "api_key", "api_keys", "allowed_api_keys", "encryption_key", "allow_unauthenticated"),
+    *("allow_runtime_installs", "allow_pickle", "trust_remote_code", "server", "host", "port", "allowed_origins"),
+    *("allowed_hosts", "paths", "path", "folder", "file", "url", "base_url", "headers", "limits", "enabled", "script"),
+    *("script_path", "code", "config", "settings", "bindings_map", "defaults", "install", "requirements", "command"),
+}
+"""Names of fields with which a request could change what is safe."""
 
 BODY = b'{"input_data": [{"type": "text", "role": "user_prompt", "data": "x"}]}'
 
@@ -89,6 +124,33 @@ def test_the_parameters_of_every_route_are_these(app: ServerApp) -> None:
     assert surface == SURFACE
 
 
+def fields(schema: dict[str, Any], schemas: dict[str, Any], seen: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The names of all fields that a schema has, at any depth."""
+    if (name := schema.get("$ref", "").rsplit("/", 1)[-1]) and name not in seen:
+        yield from fields(schemas[name], schemas, seen | {name})
+    for field, inner in schema.get("properties", {}).items():
+        yield field
+        yield from fields(inner, schemas, seen)
+    for word in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for inner in schema.get(word, ()):
+            yield from fields(inner, schemas, seen)
+    for word in ("items", "additionalProperties"):
+        if isinstance(inner := schema.get(word), dict):
+            yield from fields(inner, schemas, seen)
+
+
+def test_no_field_that_can_be_sent_is_a_setting(app: ServerApp) -> None:
+    said = app.api.openapi()
+    sent = set()
+    for item in said["paths"].values():
+        for operation in item.values():
+            sent |= {parameter["name"] for parameter in operation.get("parameters", ())}
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                sent |= set(fields(content["schema"], said["components"]["schemas"]))
+    assert {"input_data", "mime_type", "functions", "add_bos", "binding_instance_name"} <= sent  # it has looked
+    assert not sent & SETTINGS
+
+
 def test_nothing_can_be_written_but_a_prompt_and_the_end_of_a_request(app: ServerApp) -> None:
     writing = {
         (method, route.path)
@@ -96,7 +158,7 @@ def test_nothing_can_be_written_but_a_prompt_and_the_end_of_a_request(app: Serve
         for method in getattr(route, "methods", None) or ()
         if method not in ("GET", "HEAD")
     }
-    assert writing == {("POST", "/api/v1/generate"), ("DELETE", "/api/v1/requests/{request_id}")}
+    assert writing == WRITING
 
 
 @pytest.mark.parametrize(("place", "given"), ELSEWHERE, ids=[place for place, _ in ELSEWHERE])
@@ -116,7 +178,7 @@ def test_a_key_anywhere_else_opens_no_route(app: ServerApp, place: str, given: d
         return answers
 
     answers = asyncio.run(main())
-    assert len(answers) >= 8
+    assert len(answers) >= 18
     for what, answer in answers:
         assert answer.status in (401, 403), (what, place)
         assert answer.json().keys() == {"detail", "code", "request_id"}

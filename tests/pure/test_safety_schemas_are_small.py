@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ ORDINARY = {
 
 def built(**more: Any) -> Any:
     body = {"input_data": [{"type": "text", "role": "user_prompt", "data": "x"}], **more}
-    return build_call(GenerateRequest.model_validate(body), "main", PortsBinding("fine"), 1 << 20)
+    return asyncio.run(build_call(GenerateRequest.model_validate(body), "main", PortsBinding("fine"), 1 << 20)).call
 
 
 @pytest.mark.parametrize("schema", COSTLY.values(), ids=COSTLY)
@@ -41,5 +42,5 @@ def test_a_costly_schema_is_refused_with_its_name(schema: Any) -> None:
 
 
 def test_an_ordinary_schema_passes() -> None:
-    call, _ = built(response_schema=ORDINARY, tools=[{"function": {"name": "a", "parameters": ORDINARY}}])
+    call = built(response_schema=ORDINARY, tools=[{"function": {"name": "a", "parameters": ORDINARY}}])
     assert call.schema == ORDINARY

@@ -30,10 +30,11 @@ from lollms_core.types import (
     Usage,
 )
 from lollms_runtime.scripted import Script
+from tests.support.media_files import png
 from tests.support.raw_http import RawRequest, ask, prompt
 from tests.support.server import PortsBinding, Served, running_server
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
+PNG = png(2, 2)
 ANSWER = Reply(
     text="Paris.",
     thoughts="Easy.",
@@ -184,10 +185,10 @@ def test_tools_and_a_schema_reach_the_model(server: Served, script: Script) -> N
 
 def test_parameters_reach_the_model_and_what_does_not_is_reported(server: Served, script: Script) -> None:
     given = {"temperature": 0.5, "n_predict": 7, "stop": ["END"], "mirostat": 1, "base_url": "http://evil.example"}
-    said = generate(server, **prompt("x", parameters=given, functions=["f"], unknown_field=1))
+    said = generate(server, **prompt("x", parameters=given, functions=[], unknown_field=1))
     assert last_call(script).params == Params(max_tokens=7, temperature=0.5, stop=("END",), extra={"mirostat": 1})
     receipt = said["output"][0]["metadata"]["receipt"]
-    assert [item["name"] for item in receipt] == ["base_url", "functions", "top_k"]
+    assert [item["name"] for item in receipt] == ["base_url", "top_k"]
     assert "evil" not in json.dumps(said)
 
 

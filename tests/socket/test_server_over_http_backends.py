@@ -228,7 +228,7 @@ def test_the_models_of_a_backend_are_listed(chaos: ChaosServer) -> None:
 def test_listings_have_the_documented_shapes(server: Served) -> None:
     said = ask(server.port, "GET", "/api/v1/list_bindings", None, server.headers).json()
     card = load_card(SHIPPED / "openai_binding")
-    assert set(said) == {"binding_types", "binding_instances"}
+    assert set(said) == {"binding_types", "binding_instances", "problems"}
     assert said["binding_types"]["openai_binding"]["display_name"] == card.display_name
     assert set(said["binding_types"]["openai_binding"]) == {
         "type_name", "display_name", "version", "author", "description", "requirements", "supports_streaming",

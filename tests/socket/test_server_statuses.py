@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from lollms_core import errors
 from lollms_core.errors import MEANINGS, LollmsError
 from lollms_core.types import TextDelta
 from lollms_server.core.binding_manager import BindingManager
+from tests.support.media_files import b64, png
 from tests.support.raw_http import Answer, RawRequest, ask, prompt
 from tests.support.server import PortsBinding, Served, running_server
 
@@ -154,7 +154,7 @@ def test_what_was_sent_does_not_come_back(server: Served) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "code", "words"),
     [
-        (prompt("x", personality="nobody"), 404, "not_found", "no personalities yet"),
+        (prompt("x", personality="nobody"), 404, "not_found", "not found or disabled"),
         (prompt("x", binding_name="nobody"), 404, "not_found", "'nobody'"),
         (prompt("x", binding_name="../main"), 404, "not_found", ""),
         (prompt("x", binding_name="broken"), 503, "instance_unavailable", "'broken'"),
@@ -192,6 +192,12 @@ def test_the_roles_that_exist_are_listed(server: Served) -> None:
         assert role in said["detail"]
 
 
+def padded(size: int) -> bytes:
+    """An image of so many bytes."""
+    image = png(2, 2)
+    return image + b"\0" * (size - len(image))
+
+
 def test_bad_base64_names_the_item() -> None:
     class Seeing(PortsBinding):
         def get_supported_input_modalities(self) -> list[str]:
@@ -201,9 +207,9 @@ def test_bad_base64_names_the_item() -> None:
     with running_server({"main": Seeing(lambda call: "fine")}, {"limits": {"max_item_bytes": 3000}}) as server:
         said = check_uniform(post(server, {"input_data": [ITEM, image]}), 400, "invalid_request")
         assert "input_data[1]" in said["detail"]
-        fits = {**image, "data": base64.b64encode(b"x" * 3000).decode()}
+        fits = {**image, "data": b64(padded(3000))}
         assert post(server, {"input_data": [ITEM, fits]}).status == 200
-        over = {**image, "data": base64.b64encode(b"x" * 3003).decode()}
+        over = {**image, "data": b64(padded(3003))}
         check_uniform(post(server, {"input_data": [ITEM, over]}), 413, "payload_too_large")
 
 

@@ -12,7 +12,7 @@ from lollms_core.errors import UpstreamFailed
 from lollms_core.types import Batch, GenerationCall, TextDelta, ToolCall
 from lollms_runtime.drive import Sink
 from lollms_runtime.scripted import AsyncScriptedPorts
-from lollms_server.core.delivery import Patience
+from lollms_server.core.services import Patience
 from tests.support.raw_http import Answer, RawRequest, prompt
 from tests.support.server import PortsBinding, Served, running_server
 

@@ -1,0 +1,145 @@
+"""`lollms bindings list`, `lollms personalities list`, `lollms functions list`: what a server has, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from typing_extensions import override
+
+from lollms_cli.output import Output
+
+__all__ = ["bindings", "functions", "personalities"]
+
+_HOST = click.option(
+    "--host", metavar="ADDRESS", help="The server: host, host:port or URL (else LOLLMS_HOST, else this machine)."
+)
+_JSON = click.option("--json", "json_", is_flag=True, help="Print what the server says as JSON.")
+
+
+class Subject(click.Group):
+    """Commands about one kind of thing: alone, its help. Other words behind its name are a prompt without quotes."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            known = ", ".join(f"`lollms {self.name} {name}`" for name in self.commands)
+            raise click.UsageError(
+                f"There is only {known}. To send words to a model: lollms prompt {self.name} ...", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Subject, short_help="List the bindings of a server.")
+def bindings() -> None:
+    """The binding types and instances of a server."""
+
+
+@bindings.command("list", short_help="List the instances, or with --types the types.")
+@click.option("--types", is_flag=True, help="List the binding types that instances can be made of.")
+@_JSON
+@_HOST
+def list_bindings(types: bool, json_: bool, host: str | None) -> None:
+    """List the binding instances of a server: name, type, state, model and what they are the default for.
+
+    What could not be loaded is said on standard error, with the reason.
+    """
+    ask = _asker(host)
+    said, active = ask("list_bindings", "binding_instances"), ask("list_active_bindings", "bindings")
+    loaded = _part(active, "bindings")
+    if json_:
+        return _print_json({**said, "active": sorted(loaded)})
+    if types:
+        found = _part(said, "binding_types")
+        columns = ("display_name", "version", "supported_input_modalities", "supported_output_modalities")
+        return _print(("type", "name", "version", "in", "out"), _rows(found, columns), "There are no types.", said)
+    defaults = _part(ask("get_default_bindings", "defaults"), "defaults")
+    failed = {each.get("name") for each in said.get("problems") or () if isinstance(each, dict)}
+    rows = []
+    for name, kind, model in _rows(_part(said, "binding_instances"), ("type", "default_model")):
+        state = "loaded" if name in loaded else "failed" if name in failed else "loading"
+        uses = [key.removesuffix("_binding") for key, chosen in defaults.items() if chosen == name]
+        rows.append((name, kind, state, model, uses))
+    return _print(("instance", "type", "state", "model", "default for"), rows, "There are no instances.", said)
+
+
+@click.group(cls=Subject, short_help="List the personalities of a server.")
+def personalities() -> None:
+    """The personalities of a server."""
+
+
+@personalities.command("list", short_help="List the personalities.")
+@_JSON
+@_HOST
+def list_personalities(json_: bool, host: str | None) -> None:
+    """List the personalities of a server: name, category, version, whether a script runs, description.
+
+    What could not be loaded is said on standard error, with the reason.
+    """
+    said = _asker(host)("list_personalities", "personalities")
+    if json_:
+        return _print_json(said)
+    columns = ("category", "version", "is_scripted", "description")
+    rows = _rows(_part(said, "personalities"), columns)
+    headings = ("name", "category", "version", "scripted", "description")
+    return _print(headings, rows, "There are no personalities.", said)
+
+
+@click.group(cls=Subject, short_help="List the functions of a server.")
+def functions() -> None:
+    """The functions of a server, which personalities and models can call."""
+
+
+@functions.command("list", short_help="List the functions.")
+@_JSON
+@_HOST
+def list_functions(json_: bool, host: str | None) -> None:
+    """List the functions of a server, each named file.function.
+
+    What could not be loaded is said on standard error, with the reason.
+    """
+    said = _asker(host)("list_functions", "functions")
+    if json_:
+        return _print_json(said)
+    names = said.get("functions")
+    rows = [(name,) for name in names] if isinstance(names, list) else []
+    return _print(("function",), rows, "There are no functions.", said)
+
+
+def _asker(host: str | None) -> Callable[[str, str], dict[str, Any]]:
+    from lollms_cli.server_calls import ask_server, named_or_local
+
+    address = named_or_local(host)
+    return lambda path, has: ask_server("GET", address, path, has)
+
+
+def _print(headings: tuple[str, ...], rows: list[tuple[Any, ...]], nothing: str, said: Mapping[str, Any]) -> None:
+    from lollms_cli.tables import as_table, say_problems
+
+    output = Output()
+    as_table(output, headings, rows, f"lollms: {nothing}")
+    say_problems(output, said.get("problems"))
+
+
+def _print_json(said: Mapping[str, Any]) -> None:
+    from lollms_cli.tables import as_json
+
+    as_json(Output(), said)
+
+
+def _part(said: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object inside of an answer whose values are objects, or names; {} where there is none."""
+    part = said.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _rows(found: Mapping[str, Any], columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    things = {name: each for name, each in found.items() if isinstance(each, dict)}
+    return [(name, *(each.get(column) for column in columns)) for name, each in sorted(things.items())]
