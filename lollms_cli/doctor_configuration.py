@@ -16,8 +16,8 @@ from lollms_core.errors import ConfigError, LollmsError, MissingDependency
 
 if TYPE_CHECKING:
     from lollms_runtime.yaml_file import YamlFile
+    from lollms_server.core.bindings.instances import Card, Instance
     from lollms_server.core.config import LoadedConfig
-    from lollms_server.core.instances import Card, Instance
 
 __all__ = ["check_configuration"]
 
@@ -62,7 +62,7 @@ def _defaults(loaded: LoadedConfig, document: YamlFile) -> Iterator[Check]:
 
 def _instances(loaded: LoadedConfig, document: YamlFile) -> Iterator[Check]:
     """Every instance: its type, its file, its model."""
-    from lollms_server.core.binding_manager import SHIPPED, discover
+    from lollms_server.core.bindings.manager import SHIPPED, discover
 
     folders = loaded.folders
     places = [SHIPPED, *(f for f in (folders.example_bindings, folders.bindings) if f is not None and f != SHIPPED)]
@@ -84,8 +84,8 @@ def _instances(loaded: LoadedConfig, document: YamlFile) -> Iterator[Check]:
 
 def _instance(subject: str, name: str, card: Card, loaded: LoadedConfig) -> Iterator[Check]:
     from lollms_runtime.third_party import missing_requirements
-    from lollms_server.core.binding_manager import SHIPPED
-    from lollms_server.core.instances import find_instance_file, load_instance
+    from lollms_server.core.bindings.instances import find_instance_file, load_instance
+    from lollms_server.core.bindings.manager import SHIPPED
 
     instance = load_instance(find_instance_file(loaded.folders.instances, name), card, loaded.scrubber)
     for notice in instance.notices:

@@ -16,8 +16,8 @@ from lollms_runtime.import_probe import Prober
 from lollms_server.api import embeddings, generate, health, listings, model_info, page, reload, requests, tokens
 from lollms_server.api.openapi import describe
 from lollms_server.api.routes import request_id, services
-from lollms_server.core.binding_manager import BindingManager
 from lollms_server.core.bindings import Binding, Surroundings
+from lollms_server.core.bindings.manager import BindingManager
 from lollms_server.core.config import LoadedConfig
 from lollms_server.core.functions import FunctionManager
 from lollms_server.core.personalities import PersonalityManager

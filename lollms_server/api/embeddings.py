@@ -14,8 +14,8 @@ from lollms_core.types import Embeddings
 from lollms_server.api.models import EmbedRequest, EmbedResponse
 from lollms_server.api.routes import EXTENSION, JsonRoute, answered, errors, services
 from lollms_server.core.bindings import Binding
+from lollms_server.core.bindings.foreign import translated
 from lollms_server.core.errands import errand
-from lollms_server.core.foreign import translated
 from lollms_server.core.tokens import aside
 
 __all__ = ["router"]

@@ -20,7 +20,7 @@ from lollms_server.api.models import (
     ModelsByKind,
 )
 from lollms_server.api.routes import EXTENSION, JsonRoute, errors, problems, services
-from lollms_server.core.instances import Card
+from lollms_server.core.bindings.instances import Card
 from lollms_server.core.model_folders import scan
 
 __all__ = ["router"]

@@ -32,8 +32,8 @@ from lollms_server.api.models import (
     ModelInfoError,
 )
 from lollms_server.api.routes import JsonRoute, errors, request_id, services
-from lollms_server.core.adapter import translated
 from lollms_server.core.bindings import Binding
+from lollms_server.core.bindings.adapter import translated
 from lollms_server.core.errands import errand
 from lollms_server.core.responses import public_message
 from lollms_server.core.services import Services

@@ -11,9 +11,9 @@ import msgspec
 from lollms_core.errors import InvalidRequest, UnsupportedFeature
 from lollms_core.protocols.lollms_input import HISTORY_ROLES, InputData, messages_of
 from lollms_core.types import GenerationCall, ImagePart, Message, Params, ReceiptItem, Tool
-from lollms_server.core.adapter import translated
 from lollms_server.core.asked import Asked, AskedTool
 from lollms_server.core.bindings import Binding
+from lollms_server.core.bindings.adapter import translated
 from lollms_server.core.inputs import CheckedInput, Takes, check_items
 from lollms_server.core.parameters import read_parameters
 

@@ -15,10 +15,10 @@ from lollms_core.flows.base import Flow
 from lollms_core.types import Batch, GenerationCall, ReceiptItem, Reply
 from lollms_server.core.asked import Asked
 from lollms_server.core.calls import build_call
+from lollms_server.core.personalities.workflow import Workflow
 from lollms_server.core.requests import RequestContext
 from lollms_server.core.resources import resources_of
 from lollms_server.core.services import Services
-from lollms_server.core.workflow import Workflow
 
 __all__ = ["Plan", "Source", "prepare"]
 

@@ -14,7 +14,7 @@ import asyncio
 import logging
 
 from lollms_core.errors import ConfigError, LollmsError
-from lollms_server.core.binding_manager import BindingManager
+from lollms_server.core.bindings.manager import BindingManager
 from lollms_server.core.config import LoadedConfig, load_config, read_keys
 from lollms_server.core.functions import FunctionManager
 from lollms_server.core.personalities import PersonalityManager

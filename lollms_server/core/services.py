@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from lollms_server.core.binding_manager import BindingManager
+from lollms_server.core.bindings.manager import BindingManager
 from lollms_server.core.config import LoadedConfig
 from lollms_server.core.functions import FunctionManager
 from lollms_server.core.personalities import PersonalityManager

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from lollms_core.errors import EngineError, InvalidRequest, MissingDependency, UnsupportedFeature
 from lollms_runtime.tokenizers import OfflineTokenizers, Tokenizer, vocabulary_of
 from lollms_server.core.bindings import Binding, TokenCount
-from lollms_server.core.foreign import translated
-from lollms_server.core.http_binding import HttpBinding
+from lollms_server.core.bindings.foreign import translated
+from lollms_server.core.bindings.http import HttpBinding
 
 __all__ = ["Tokens", "aside"]
 

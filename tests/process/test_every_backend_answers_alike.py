@@ -25,6 +25,7 @@ pytestmark = pytest.mark.group("engine")
 
 FRANCE, PARIS = "What is the capital of France?", "The capital of France is Paris."
 WEATHER, SUNNY = "What is the weather in Madrid?", "The weather in Madrid is sunny, 21 C."
+BOB = "I am Bob, played by lollms-nano, a tiny smoke-test model."
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {
     "type": "function",
@@ -129,7 +130,7 @@ def test_history_and_system_prompt_reach_it_in_order(server: Served, backend: Ba
             ("user", "What is my name?"),
         ]
     asked = [turns[0], turn("user_prompt", "What is your name?")]
-    assert text_of(both(server, backend, asked)) == "I am Bob, played by lollms-nano, a tiny smoke-test model."
+    assert text_of(both(server, backend, asked)) == BOB
 
 
 def test_an_answer_obeys_a_schema(server: Served, backend: Backend) -> None:
@@ -238,10 +239,17 @@ def test_functions_of_the_server_run_here_and_the_answer_has_no_trace_of_them(
     assert "function_call" not in kinds
 
 
+def test_a_simple_personality_says_how_to_behave(server: Served, backend: Backend) -> None:
+    asked = {"personality": "Bob", "parameters": {**COLD, "max_tokens": 40}}
+    assert text_of(both(server, backend, "What is your name?", **asked)) == BOB
+    assert post(server, backend, "What is your name?", **asked).json()["personality"] == "Bob"
+
+
 def test_scripts_of_personalities_ask_it_and_answer_with_what_they_like(server: Served, backend: Backend) -> None:
     text, info = both(server, backend, "the silver rocket", personality="Steps")
     assert (text["data"], info["type"], info["data"]) == ("the silver rocket", "info", "3 words")
     assert text["metadata"]["finish_reason"] == "stop"
+    assert text["metadata"]["model_used"].removesuffix(":latest") == backend.models[0]
     assert text_of(both(server, backend, "the silver rocket", personality="Stream")) == "the silver rocket"
     said = post(server, backend, "the silver rocket", personality="Steps").json()
     assert said["personality"] == "Steps"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lollms_core.errors import EngineError, InvalidRequest, LollmsError, UnknownModel
-from lollms_server.core.adapter import Adapter
+from lollms_server.core.bindings.adapter import Adapter
 from tests.support.third_party_binding import CALL, STREAM, Documented, Streaming, ask, make, reply
 
 ENDS = [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit(), StopAsyncIteration()]
@@ -112,7 +112,7 @@ def test_what_does_not_stop_is_cut_off_and_the_instance_serves_on(
 
 
 def test_what_swallows_one_cancellation_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lollms_server.core.foreign._AGAIN", 0.01)
+    monkeypatch.setattr("lollms_server.core.bindings.foreign._AGAIN", 0.01)
 
     class Retrying(Documented):
         async def generate(self, *given: Any, **named: Any) -> Any:

@@ -13,9 +13,8 @@ import pytest
 
 from lollms_core.errors import InstanceUnavailable, InvalidRequest, NotFound
 from lollms_core.types import GenerationCall, Message, ReplyFold
-from lollms_server.core import instance_slots
-from lollms_server.core.binding_manager import SHIPPED, BindingManager, discover
-from lollms_server.core.bindings import Surroundings
+from lollms_server.core.bindings import Surroundings, slots
+from lollms_server.core.bindings.manager import SHIPPED, BindingManager, discover
 from lollms_server.core.config import load_config
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.scheduler import Scheduler, instance_resource
@@ -428,7 +427,7 @@ def test_a_health_check_may_say_no_in_any_form(tmp_path: Path, said_by: str) -> 
 def test_a_start_that_never_ends_is_a_failure_of_its_instance_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instance_slots, "_LOAD_SECONDS", 0.1)
+    monkeypatch.setattr(slots, "_LOAD_SECONDS", 0.1)
     endless = "\n    async def start(self):\n        import asyncio\n        await asyncio.sleep(60)\n"
     write_binding(tmp_path / "personal_bindings", "endless", CODE + endless)
     write_binding(tmp_path / "personal_bindings", "fine")

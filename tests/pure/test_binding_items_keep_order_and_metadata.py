@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from lollms_core.errors import EngineError
 from lollms_core.protocols.lollms_wire import reply_output
 from lollms_core.types import Event, Item, Media, Notice, Output, Reply, ReplyFold, TextDelta, ThoughtDelta, Usage
-from lollms_server.core.answers import AnswerReader, output_items
+from lollms_server.core.bindings.answers import AnswerReader, output_items
 
 PNG = b"\x89PNG..."
 B64 = base64.b64encode(PNG).decode()

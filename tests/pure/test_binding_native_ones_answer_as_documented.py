@@ -13,7 +13,7 @@ from lollms_core.errors import InvalidRequest, LollmsError, UnsupportedFeature
 from lollms_core.protocols.lollms_input import HISTORY_ROLES, IMAGE_ROLES
 from lollms_core.types import GenerationCall, ImagePart, Media, Message, ModelInfo, Params, Reply, ToolCall, Usage
 from lollms_runtime.scripted import Script
-from lollms_server.core.native_binding import described
+from lollms_server.core.bindings.native import described
 from tests.support.server import PortsBinding
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16

@@ -8,7 +8,7 @@ import pytest
 
 from lollms_core.errors import ConfigError
 from lollms_runtime.secrets import HIDDEN, Scrubber
-from lollms_server.core.instances import Card, load_card, load_instance
+from lollms_server.core.bindings.instances import Card, load_card, load_instance
 
 CARD = """\
 type_name: my_binding

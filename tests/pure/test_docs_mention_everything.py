@@ -20,7 +20,7 @@ from lollms_core.errors import MEANINGS
 from lollms_core.types import Params
 from lollms_runtime.yaml_file import load_yaml
 from lollms_server.api.models import GenerateRequest, HealthResponse, InputData, OutputData, StreamChunk
-from lollms_server.core.instances import load_card
+from lollms_server.core.bindings.instances import load_card
 from lollms_server.core.settings import MainConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 
 from lollms_core.errors import ConfigError, InvalidRequest, NotFound
 from lollms_core.safety.names import check_file_name, is_file_name
-from lollms_server.core.instances import find_instance_file
+from lollms_server.core.bindings.instances import find_instance_file
 from tests.support.path_payloads import PATH_PAYLOADS, SENTINEL
 
 

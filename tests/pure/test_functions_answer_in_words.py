@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from lollms_core.types import ToolCall
-from lollms_server.core.function_runs import OutOfTime, Runs
-from lollms_server.core.functions import MAX_RESULT_BYTES, FunctionManager
+from lollms_server.core.functions import FunctionManager
+from lollms_server.core.functions.manager import MAX_RESULT_BYTES
+from lollms_server.core.functions.runs import OutOfTime, Runs
 from tests.support.function_files import configured, manager_of, untried, write_functions
 
 TOOLS = """

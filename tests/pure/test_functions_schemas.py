@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Optional
 import pytest
 from pydantic import BaseModel, Field
 
-from lollms_server.core.docstrings import describe
-from lollms_server.core.function_schema import ArgumentError, read_signature
+from lollms_server.core.functions.docstrings import describe
+from lollms_server.core.functions.schema import ArgumentError, read_signature
 
 
 class Color(enum.Enum):

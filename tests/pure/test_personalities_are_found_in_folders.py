@@ -13,7 +13,8 @@ import pytest
 
 from lollms_core.errors import InstanceUnavailable, NotFound
 from lollms_core.types import Params
-from lollms_server.core.personalities import SHIPPED, Personality, PersonalityManager
+from lollms_server.core.personalities import Personality, PersonalityManager
+from lollms_server.core.personalities.manager import SHIPPED
 from tests.support.personalities import REQUIRED, loaded_config, write_personality
 
 OWN = "personal_personalities"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lollms_core.errors import InstanceUnavailable
-from lollms_server.core.binding_manager import BindingManager
 from lollms_server.core.bindings import Surroundings
+from lollms_server.core.bindings.manager import BindingManager
 from lollms_server.core.config import load_config
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.scheduler import Scheduler

@@ -106,7 +106,7 @@ def test_each_model_is_asked_what_it_takes(ollama: OllamaServer, model: str, tak
 
 def test_what_a_model_takes_is_remembered_for_a_while(ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("lollms_server.core.http_binding.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lollms_server.core.bindings.http.time.monotonic", lambda: now[0])
 
     async def twice(binding: OllamaBinding) -> None:
         await binding.get_model_input_modalities("llava")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lollms_server.core import instance_slots
+from lollms_server.core.bindings import slots
 from lollms_server.core.config import load_config
 from lollms_server.core.scheduler import instance_resource
 from tests.support.own_binding import OwnFolder
@@ -281,7 +281,7 @@ def test_an_old_version_is_stopped_at_last_under_a_request_that_never_ends(tmp_p
 
 
 def test_a_model_that_is_not_loaded_in_time_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance_slots, "_LOAD_SECONDS", 0.1)
+    monkeypatch.setattr(slots, "_LOAD_SECONDS", 0.1)
     with own_server(tmp_path) as (server, own):
         own.code.write_text(own.code.read_text() + '\n    model_state = "loading"\n')
         report = reload(server)

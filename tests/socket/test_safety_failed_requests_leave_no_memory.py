@@ -21,7 +21,7 @@ import pytest
 from typing_extensions import override
 
 from tests.support.raw_http import ask, prompt
-from tests.support.server import running_server
+from tests.support.server import Served, running_server
 
 SIZE = 2 << 20
 COUNT = 40
@@ -99,11 +99,17 @@ def test_memory_is_as_before(spared: None, body: Any, status: int) -> None:
         ) as s:
             for _ in range(3):  # what is loaded at the first use
                 assert ask(s.port, "POST", "/api/v1/generate", raw, s.headers).status == status
-            gc.collect()
-            before = resident_bytes()
-            for _ in range(COUNT):
-                assert ask(s.port, "POST", "/api/v1/generate", raw, s.headers).status == status
-            deadline = time.monotonic() + 1
-            while resident_bytes() - before > ROOM and time.monotonic() < deadline:
-                assert ask(s.port, "GET", "/health").status == 200
-            assert resident_bytes() - before <= ROOM
+            # What else goes on in this process may need memory of its own once; what a request leaves, each round does.
+            assert min(grown(s, raw, status) for _ in range(3)) <= ROOM
+
+
+def grown(server: Served, raw: bytes, status: int) -> int:
+    """By how many bytes the process has grown after many requests."""
+    gc.collect()
+    before = resident_bytes()
+    for _ in range(COUNT):
+        assert ask(server.port, "POST", "/api/v1/generate", raw, server.headers).status == status
+    deadline = time.monotonic() + 1
+    while resident_bytes() - before > ROOM and time.monotonic() < deadline:
+        assert ask(server.port, "GET", "/health").status == 200
+    return resident_bytes() - before

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from lollms_server.core.binding_manager import SHIPPED
-from lollms_server.core.instances import load_card
+from lollms_server.core.bindings.instances import load_card
+from lollms_server.core.bindings.manager import SHIPPED
 from tests.support.chaos import ChaosServer, refused_url
 from tests.support.chaos_modes import TEXT, reply
 from tests.support.raw_http import Answer, RawRequest, ask, prompt

@@ -10,7 +10,7 @@ import pytest
 from lollms_core import errors
 from lollms_core.errors import MEANINGS, LollmsError
 from lollms_core.types import TextDelta
-from lollms_server.core.binding_manager import BindingManager
+from lollms_server.core.bindings.manager import BindingManager
 from tests.support.media_files import b64, png
 from tests.support.raw_http import Answer, RawRequest, ask, prompt
 from tests.support.server import PortsBinding, Served, running_server

@@ -18,8 +18,8 @@ from typing_extensions import override
 
 from lollms_core.errors import ConnectFailed, RateLimited, UnknownModel, UpstreamFailed, UpstreamTimeout
 from lollms_core.types import Embeddings, GenerationCall
-from lollms_server.core.adapter import translated
-from lollms_server.core.binding_manager import BindingManager
+from lollms_server.core.bindings.adapter import translated
+from lollms_server.core.bindings.manager import BindingManager
 from lollms_server.core.config import load_config
 from lollms_server.core.functions import FunctionManager
 from lollms_server.core.personalities import PersonalityManager

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lollms_server.core.adapter import Adapter
+from lollms_server.core.bindings.adapter import Adapter
 from lollms_server.core.watchdog import Watchdog
 from tests.support.raw_http import RawRequest, ask, prompt
 from tests.support.server import Served

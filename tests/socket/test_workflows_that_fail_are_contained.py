@@ -16,7 +16,7 @@ import pytest
 
 from lollms_core.types import Batch, GenerationCall, TextDelta, ToolCall
 from lollms_runtime.drive import Sink
-from lollms_server.core.script_threads import ScriptThreads
+from lollms_server.core.personalities.script_threads import ScriptThreads
 from lollms_server.core.watchdog import Watchdog
 from tests.support.personalities import answer_of, serving
 from tests.support.raw_http import RawRequest, ask, prompt

@@ -4,7 +4,7 @@ from typing_extensions import override
 
 from lollms_runtime.engines.llamacpp import LlamaCppEngine
 from lollms_server.core.bindings import Surroundings
-from lollms_server.core.engine_binding import Engine, EngineBinding
+from lollms_server.core.bindings.engine import Engine, EngineBinding
 from lollms_server.zoos.bindings.llamacpp_binding.settings import settings_of
 
 __all__ = ["LlamaCppBinding"]

@@ -7,7 +7,7 @@ from typing_extensions import override
 from lollms_core.protocols.base import Timeouts
 from lollms_core.protocols.lollms import LollmsCodec
 from lollms_core.protocols.lollms_catalog import LollmsCatalog
-from lollms_server.core.http_binding import HttpBinding, HttpProtocol
+from lollms_server.core.bindings.http import HttpBinding, HttpProtocol
 
 __all__ = ["LollmsBinding"]
 

@@ -5,7 +5,7 @@ from typing_extensions import override
 from lollms_core.protocols.base import Timeouts
 from lollms_core.protocols.ollama import OllamaCodec
 from lollms_core.protocols.ollama_catalog import OllamaCatalog
-from lollms_server.core.http_binding import HttpBinding, HttpProtocol
+from lollms_server.core.bindings.http import HttpBinding, HttpProtocol
 
 __all__ = ["OllamaBinding"]
 

@@ -5,7 +5,7 @@ from typing_extensions import override
 from lollms_core.protocols.catalog import OpenAICatalog
 from lollms_core.protocols.dialects import GENERIC, OPENAI
 from lollms_core.protocols.openai import ChatCodec
-from lollms_server.core.http_binding import HttpBinding, HttpProtocol
+from lollms_server.core.bindings.http import HttpBinding, HttpProtocol
 
 __all__ = ["OpenAIBinding"]
 

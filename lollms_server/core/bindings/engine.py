@@ -13,7 +13,7 @@ from typing_extensions import override
 from lollms_core.errors import LollmsError, UnknownModel
 from lollms_core.types import Batch, Embeddings, GenerationCall, ModelInfo
 from lollms_server.core.bindings import ModelState, Surroundings
-from lollms_server.core.native_binding import NativeBinding, described
+from lollms_server.core.bindings.native import NativeBinding, described
 
 if TYPE_CHECKING:
     from lollms_server.core.resource_manager import ResourceManager

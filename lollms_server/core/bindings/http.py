@@ -21,7 +21,7 @@ from lollms_core.protocols.retry import NO_RETRY
 from lollms_core.types import Batch, Embeddings, GenerationCall, ModelInfo
 from lollms_runtime.upstream import AsyncUpstream
 from lollms_server.core.bindings import Surroundings, TokenCount
-from lollms_server.core.native_binding import NativeBinding, described
+from lollms_server.core.bindings.native import NativeBinding, described
 
 if TYPE_CHECKING:
     from lollms_server.core.resource_manager import ResourceManager

@@ -21,7 +21,7 @@ from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from lollms_core.errors import EngineError, LollmsError
-from lollms_server.core.foreign import OneAtATime, awaited, in_pieces, typed_error
+from lollms_server.core.bindings.foreign import OneAtATime, awaited, in_pieces, typed_error
 
 if TYPE_CHECKING:
     from lollms_server.core.bindings import Binding

@@ -19,7 +19,7 @@ from lollms_core.protocols.lollms_input import sniff_image
 from lollms_core.types import Params
 from lollms_runtime.files import open_to_others
 from lollms_runtime.third_party import content_digest, missing_requirements
-from lollms_server.core.personality_config import CONFIG_NAME, PersonalityConfig, read_personality
+from lollms_server.core.personalities.config import CONFIG_NAME, PersonalityConfig, read_personality
 from lollms_server.core.problems import Problem, problem_of
 
 __all__ = ["Found", "Personality", "Script", "scan"]

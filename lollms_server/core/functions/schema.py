@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import override
 
-from lollms_server.core.docstrings import describe
+from lollms_server.core.functions.docstrings import describe
 
 __all__ = ["ArgumentError", "Signature", "read_signature"]
 

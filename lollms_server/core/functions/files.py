@@ -18,15 +18,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import lollms_server
 from lollms_core.errors import ConfigError
 from lollms_runtime.files import open_to_others
 from lollms_runtime.third_party import import_file
-from lollms_server.core.function_schema import Signature, read_signature
+from lollms_server.core.functions.schema import Signature, read_signature
 from lollms_server.core.problems import Problem, problem_of
 
 __all__ = ["SHIPPED", "Function", "FunctionFile", "LoadedFile", "Probe", "file_problem", "find_files", "load_file"]
 
-SHIPPED = Path(__file__).resolve().parents[1] / "zoos" / "functions"
+SHIPPED = Path(lollms_server.__file__).resolve().parent / "zoos" / "functions"
 _PACKAGE = "lollms_server.zoos.functions"
 _MAX_FILES = 1000
 _MAX_BYTES = 1_000_000

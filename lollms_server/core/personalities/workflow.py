@@ -21,14 +21,14 @@ import msgspec
 from lollms_core.errors import LollmsError, TotalTimeout, WorkflowFailed
 from lollms_core.types import Batch, Done, Event, GenerationCall, Item, Output
 from lollms_runtime.drive import AsyncStream, Sink
-from lollms_server.core.answers import AnswerReader, output_items
 from lollms_server.core.asked import Asked
 from lollms_server.core.bindings import Binding
-from lollms_server.core.personality import Personality
+from lollms_server.core.bindings.answers import AnswerReader, output_items
+from lollms_server.core.personalities.personality import Personality
+from lollms_server.core.personalities.workflow_bindings import ScriptBinding, ScriptBindings, ScriptFunctions
+from lollms_server.core.personalities.workflow_calls import Calls
 from lollms_server.core.requests import RequestContext
 from lollms_server.core.resource_manager import ResourceManager
-from lollms_server.core.workflow_bindings import ScriptBinding, ScriptBindings, ScriptFunctions
-from lollms_server.core.workflow_calls import Calls
 
 if TYPE_CHECKING:
     from lollms_server.core.services import Services

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from lollms_core.errors import InstanceUnavailable, LollmsError, ModelLoadFailed
 from lollms_server.core.bindings import Binding, ModelState, Surroundings
+from lollms_server.core.bindings.discovery import Types, code_digest
+from lollms_server.core.bindings.instances import Card, Instance, find_instance_file, load_instance
 from lollms_server.core.config import LoadedConfig
-from lollms_server.core.discovery import Types, code_digest
-from lollms_server.core.instances import Card, Instance, find_instance_file, load_instance
 from lollms_server.core.problems import Problem, problem_of
 from lollms_server.core.resource_manager import ResourceManager
 

@@ -19,11 +19,11 @@ import lollms_server
 from lollms_core.errors import ConfigError, InstanceUnavailable, NotFound, WorkflowFailed
 from lollms_runtime.import_probe import Prober
 from lollms_server.core.config import LoadedConfig, MainConfig
-from lollms_server.core.personality import Found, Personality, scan
-from lollms_server.core.personality_config import PersonalityConfig
+from lollms_server.core.personalities.config import PersonalityConfig
+from lollms_server.core.personalities.personality import Found, Personality, scan
+from lollms_server.core.personalities.script_import import load_script
+from lollms_server.core.personalities.script_threads import ScriptThreads
 from lollms_server.core.problems import Problem, ReloadReport, problem_of
-from lollms_server.core.script_import import load_script
-from lollms_server.core.script_threads import ScriptThreads
 
 __all__ = ["SHIPPED", "Personality", "PersonalityConfig", "PersonalityManager"]
 

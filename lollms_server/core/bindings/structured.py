@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lollms_core.errors import StructuredOutputError
 from lollms_core.types import ReplyFold
-from lollms_server.core.answers import AnswerReader
+from lollms_server.core.bindings.answers import AnswerReader
 from lollms_server.utils.helpers import extract_code_blocks
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from lollms_core.errors import InstanceUnavailable, InvalidRequest, LollmsError,
 from lollms_runtime.import_probe import Prober
 from lollms_runtime.third_party import forget
 from lollms_server.core.bindings import Binding, ModelState, Surroundings
+from lollms_server.core.bindings.discovery import SHIPPED, Types, discover
+from lollms_server.core.bindings.instances import Card
+from lollms_server.core.bindings.slots import Maker, Slot, stop_binding, watch_health
 from lollms_server.core.config import LoadedConfig
-from lollms_server.core.discovery import SHIPPED, Types, discover
-from lollms_server.core.instance_slots import Maker, Slot, stop_binding, watch_health
-from lollms_server.core.instances import Card
 from lollms_server.core.problems import Problem, ReloadReport
 from lollms_server.core.requests import Registry
 from lollms_server.core.resource_manager import ResourceManager

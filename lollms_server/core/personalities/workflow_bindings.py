@@ -18,11 +18,11 @@ from lollms_core.errors import InvalidRequest
 from lollms_core.protocols.lollms_input import InputData, InputItem, messages_of
 from lollms_core.protocols.lollms_wire import reply_output
 from lollms_core.types import Event, GenerationCall, Message, Params, Reply, TextDelta
-from lollms_server.core.adapter import translated
 from lollms_server.core.bindings import Binding
-from lollms_server.core.instances import Card
+from lollms_server.core.bindings.adapter import translated
+from lollms_server.core.bindings.instances import Card
 from lollms_server.core.parameters import read_parameters
-from lollms_server.core.workflow_calls import Calls, ScriptCall
+from lollms_server.core.personalities.workflow_calls import Calls, ScriptCall
 
 __all__ = ["Answer", "ScriptBinding", "ScriptBindings", "ScriptFunctions"]
 

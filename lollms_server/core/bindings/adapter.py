@@ -22,10 +22,10 @@ import msgspec
 from lollms_core.errors import EngineError, InvalidRequest, LollmsError, UnknownModel
 from lollms_core.protocols.lollms_input import HISTORY_ROLES, InputData
 from lollms_core.types import Batch, Event, GenerationCall, ImagePart, Message, Progress
-from lollms_server.core.answers import AnswerReader, output_items
-from lollms_server.core.foreign import ForeignWork, Put, awaited, in_pieces, run_foreign, translated
+from lollms_server.core.bindings.answers import AnswerReader, output_items
+from lollms_server.core.bindings.foreign import ForeignWork, Put, awaited, in_pieces, run_foreign, translated
+from lollms_server.core.bindings.sync_methods import threads_of
 from lollms_server.core.requests import CURRENT, RequestContext
-from lollms_server.core.sync_methods import threads_of
 
 if TYPE_CHECKING:
     from lollms_server.core.bindings import Binding

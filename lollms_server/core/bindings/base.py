@@ -3,7 +3,7 @@
 A binding written by anybody needs only what is documented: it subclasses `Binding`, implements the abstract methods and
 answers `generate` with a text, a dictionary or a list of dictionaries. The server itself talks to every binding through
 one method, `open(call)`, whose default here calls the documented ones and turns what they return into events. Bindings
-that come with the server override `open` instead (see `native_binding.py`).
+that come with the server override `open` instead (see `native.py`).
 
 The model is part of the call and never something the binding remembers for the next one: `open` makes sure that a
 documented binding, which loads one model at a time, is not switched to another model while a request runs.
@@ -26,15 +26,15 @@ import msgspec
 from lollms_core.errors import EngineError, UnsupportedFeature
 from lollms_core.text.tokens import estimate
 from lollms_core.types import Batch, Embeddings, GenerationCall
-from lollms_server.core.adapter import Adapter
-from lollms_server.core.answers import output_items
+from lollms_server.core.bindings.adapter import Adapter
+from lollms_server.core.bindings.answers import output_items
+from lollms_server.core.bindings.structured import Asking, ask_codes, ask_json, ask_yes_no
+from lollms_server.core.bindings.sync_methods import accept_other_forms
 from lollms_server.core.requests import CURRENT
-from lollms_server.core.structured import Asking, ask_codes, ask_json, ask_yes_no
-from lollms_server.core.sync_methods import accept_other_forms
 
 if TYPE_CHECKING:
     from lollms_runtime.transport.base import AsyncTransport
-    from lollms_server.core.foreign import OneAtATime
+    from lollms_server.core.bindings.foreign import OneAtATime
     from lollms_server.core.resource_manager import ResourceManager
 
 __all__ = ["Binding", "ModelState", "Surroundings", "TokenCount"]
@@ -306,7 +306,7 @@ class Binding(ABC):
     def get_binding_card(cls) -> dict[str, Any]:
         """The card beside the class. Raises `ConfigError`."""
         from lollms_runtime.yaml_file import load_yaml
-        from lollms_server.core.instances import CARD_NAME
+        from lollms_server.core.bindings.instances import CARD_NAME
 
         return dict(load_yaml(cls.get_binding_package_path() / CARD_NAME).values)
 

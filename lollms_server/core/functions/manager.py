@@ -29,9 +29,9 @@ from lollms_core.types import Tool, ToolCall
 from lollms_runtime.import_probe import Prober
 from lollms_runtime.third_party import forget
 from lollms_server.core.config import LoadedConfig, MainConfig
-from lollms_server.core.function_files import Function, LoadedFile, Probe, file_problem, find_files, load_file
-from lollms_server.core.function_runs import OutOfTime, Runs
-from lollms_server.core.function_schema import ArgumentError
+from lollms_server.core.functions.files import Function, LoadedFile, Probe, file_problem, find_files, load_file
+from lollms_server.core.functions.runs import OutOfTime, Runs
+from lollms_server.core.functions.schema import ArgumentError
 from lollms_server.core.problems import Problem, ReloadReport
 from lollms_server.core.responses import let_go, public_message
 

@@ -18,17 +18,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+import lollms_server
 from lollms_core.errors import ConfigError, LollmsError, StorageError
 from lollms_runtime.files import open_to_others, read_text_strict
 from lollms_runtime.import_probe import ImportFailed, Prober
 from lollms_runtime.third_party import content_digest, import_folder, missing_requirements
 from lollms_server.core.bindings import Binding
-from lollms_server.core.instances import CARD_NAME, Card, load_card, text_digest
+from lollms_server.core.bindings.instances import CARD_NAME, Card, load_card, text_digest
 from lollms_server.core.problems import Problem, problem_of
 
 __all__ = ["SHIPPED", "Types", "check_class", "code_digest", "discover"]
 
-SHIPPED = Path(__file__).resolve().parents[1] / "zoos" / "bindings"
+SHIPPED = Path(lollms_server.__file__).resolve().parent / "zoos" / "bindings"
 _PACKAGE = "lollms_server.zoos.bindings"
 _CHECK = f"{__name__}:check_class"
 
