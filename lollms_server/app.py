@@ -28,7 +28,6 @@ from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.responses import FieldError, error_body, error_headers, let_go
 from lollms_server.core.scheduler import Scheduler
 from lollms_server.core.services import Patience, Services
-from lollms_server.core.watchdog import Watchdog
 from lollms_server.middleware.guard import guard
 
 __all__ = ["ServerApp", "create_app", "program_version"]
@@ -76,13 +75,10 @@ def program_version() -> str:
 def _services(loaded: LoadedConfig, bindings: Mapping[str, Binding], patience: Patience) -> Services:
     limits, resources = loaded.config.limits, loaded.config.resource_manager
     most = limits.max_active_requests
-    scheduler = Scheduler(
-        queue_timeout=resources.queue_timeout,
-        queue_bound=max(1, most // 4),
-        # Of several callers none may take all of the places.
-        key_bound=most if len(loaded.keys) <= 1 else max(1, most // 2),
-    )
-    registry = Registry(most)
+    # Of several callers none may take all of the places.
+    of_one_key = most if len(loaded.keys) <= 1 else max(1, most // 2)
+    scheduler = Scheduler(queue_timeout=resources.queue_timeout, queue_bound=max(1, most // 4), key_bound=of_one_key)
+    registry = Registry(most, key_bound=of_one_key)
     prober = Prober(limits.import_timeout, allow_installs=loaded.config.security.allow_runtime_installs)
     functions = FunctionManager(loaded, probe=prober.probe, patience=_FUNCTIONS)
     personalities = PersonalityManager(loaded, prober)
@@ -112,8 +108,6 @@ def _api(house: Services) -> FastAPI:
             default_context_size=defaults.default_context_size,
             default_max_output_tokens=defaults.default_max_output_tokens,
         )
-        watchdog = Watchdog()
-        watchdog.start()
         await house.functions.start()
         await house.personalities.start()
         await house.manager.start(surroundings)
@@ -126,7 +120,6 @@ def _api(house: Services) -> FastAPI:
             await house.functions.stop()
             await house.personalities.stop()
             await surroundings.close()
-            watchdog.stop()
 
     api = FastAPI(
         title="LoLLMs server",

@@ -54,8 +54,13 @@ async def embed(body: EmbedRequest, request: Request) -> Response:
             async with binding.model_ready(body.model_name):
                 given = await binding.embed(texts, body.model_name)
         vectors = await aside(len(texts) * 1000, _checked, given, len(texts), binding)
-    model = given.model or body.model_name or binding.default_model_name
+    model = _whole(given.model or body.model_name or binding.default_model_name)
     return _json({"embeddings": vectors, "model_name": model, "usage": given.usage})
+
+
+def _whole(name: Any) -> str | None:
+    """A name as a text that can be sent: a binding's may hold half of a character."""
+    return str(name).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") if name else None
 
 
 def _check_sizes(texts: Sequence[str], most: int) -> None:

@@ -29,6 +29,7 @@ from typing_extensions import override
 
 from lollms_server.core.delivery import ABORT
 from lollms_server.core.http_protocol import LimitedHttpProtocol, protocol_class
+from lollms_server.core.loop_threads import LoopThreads
 from lollms_server.core.services import Services
 
 __all__ = ["GRACE", "HttpServer"]
@@ -91,6 +92,7 @@ class HttpServer(uvicorn.Server):
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(LoopThreads())
         await super().startup(sockets)
         if self.started:
             self._ready()

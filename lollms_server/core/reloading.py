@@ -31,7 +31,10 @@ RELOADED = ("bindings_map", "defaults", "personalities_config")
 
 
 class Reloader:
-    """Reloads a running server, one reload at a time. Used on the event loop."""
+    """Reloads a running server, one reload at a time. Used on the event loop.
+
+    Whoever asks while one runs gets the report of the next, together with all others: a crowd costs two reloads.
+    """
 
     def __init__(
         self,
@@ -45,10 +48,18 @@ class Reloader:
         self._registry = registry
         self._managers = (functions, personalities, manager)  # in this order: each may use those before it
         self._turn = asyncio.Lock()
+        self._next: asyncio.Task[ReloadReport] | None = None
 
     async def reload(self) -> ReloadReport:
         """Take up what has changed in the files; what it did stands in the log, too."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._in_turn(), name="reload")
+            self._next.add_done_callback(_look)
+        return await asyncio.shield(self._next)  # one who leaves does not take it away from the others
+
+    async def _in_turn(self) -> ReloadReport:
         async with self._turn:
+            self._next = None  # what changes from here on may come too late for this one
             report = await self._reload()
         for problem in report.failed:
             _log.error("not reloaded: %s", problem)
@@ -72,6 +83,12 @@ class Reloader:
         for manager in self._managers:
             report += await manager.reload(config)
         return report
+
+
+def _look(task: asyncio.Task[ReloadReport]) -> None:
+    """Look at how it ended, in case that all who asked have left."""
+    if not task.cancelled():
+        task.exception()
 
 
 def reread(loaded: LoadedConfig) -> MainConfig:

@@ -242,10 +242,12 @@ class _Working:
 
 
 class Registry:
-    """All running requests by id; at most `bound` at once."""
+    """All running requests by id; at most `bound` at once, and `key_bound` of one key, whatever they wait for."""
 
-    def __init__(self, bound: int = 2048) -> None:
+    def __init__(self, bound: int = 2048, *, key_bound: int | None = None) -> None:
         self._bound = bound
+        self._key_bound = bound if key_bound is None else key_bound
+        self._keys: dict[str, int] = {}
         self._running: dict[str, RequestContext] = {}
         self._closed = False
 
@@ -273,12 +275,20 @@ class Registry:
             raise RequestIdInUse(f"A request with the id {context.id} is running already; use another id.")
         if len(self._running) >= self._bound:
             raise TooManyRequests(f"The server is busy with {self._bound} requests; try again soon.", retry_after=1.0)
+        count = self._keys.get(context.key, 0)
+        if count >= self._key_bound:
+            words = f"This key already has {count} requests running or waiting; try again soon."
+            raise TooManyRequests(words, retry_after=1.0)
+        self._keys[context.key] = count + 1
         self._running[context.id] = context
 
     def release(self, context: RequestContext) -> None:
         """Forget a request; a second time does nothing."""
         if self._running.get(context.id) is context:
             del self._running[context.id]
+            count = self._keys.pop(context.key) - 1
+            if count:
+                self._keys[context.key] = count
 
     def snapshot(self) -> tuple[Running, ...]:
         """What runs now, oldest first."""

@@ -7,7 +7,6 @@ imports come after all of that, so that these lines come at once.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import gc
 import logging
@@ -15,7 +14,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from lollms_core.errors import ConfigError, InvalidRequest, LollmsError, meaning
 from lollms_core.safety.hosts import split_host_port
 from lollms_runtime.keys import key_file, stored_key
 from lollms_server.core.config import LoadedConfig, check_exposure, load_config
+from lollms_server.core.event_loop import ServerLoop, leave
 from lollms_server.core.first_start import FirstStart, ensure_config
 from lollms_server.core.listen import listen_on
 from lollms_server.core.log import setup_logging
@@ -33,7 +32,6 @@ __all__ = ["main", "serve"]
 Printer = Callable[[str], None]
 
 _KILLED = 128
-_LAST_TASKS = 5.0  # seconds for tasks that are still there when the server has stopped
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what is listened on, not what one calls
 _PROMPT = "What is the capital of France?"
 
@@ -89,6 +87,15 @@ def _run(loaded: LoadedConfig, sock: socket.socket, first: FirstStart | None, sa
     log = logging.getLogger(__name__)
     for notice in loaded.notices:
         log.warning("%s", notice)
+    loop = ServerLoop()
+    code = _serve(loop, loaded, sock, first, say)
+    if loop.left:
+        log.warning("Still busy at the end, and ended with the process: %s.", ", ".join(sorted(set(loop.left))))
+        leave(code)
+    return code
+
+
+def _serve(loop: ServerLoop, loaded: LoadedConfig, sock: socket.socket, first: FirstStart | None, say: Printer) -> int:
     try:
         from lollms_server.app import create_app
         from lollms_server.core.http_server import HttpServer
@@ -100,27 +107,13 @@ def _run(loaded: LoadedConfig, sock: socket.socket, first: FirstStart | None, sa
         app = create_app(loaded)
         _spare_the_collector()
         server = HttpServer(app, app.services, ready=ready, say=say)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(server.serve([sock]))
-            last = _end_in_any_case(_KILLED + server.received[-1] if server.forced else 0)
-        last.cancel()
+        with loop:
+            loop.run(server.serve([sock]))
     except KeyboardInterrupt:
         return _KILLED + signal.SIGINT
     except SystemExit as end:  # uvicorn's way to say that the start failed
         return end.code if isinstance(end.code, int) else 1
     return _KILLED + server.received[-1] if server.forced else 0
-
-
-def _end_in_any_case(code: int) -> threading.Timer:
-    """End the process soon, with this exit code, unless the timer is cancelled.
-
-    What is left of the event loop's tasks is cancelled and waited for, and the script of a plug-in may swallow that for
-    ever; its engines end with this process.
-    """
-    timer = threading.Timer(_LAST_TASKS, os._exit, [code])
-    timer.daemon = True
-    timer.start()
-    return timer
 
 
 def _spare_the_collector() -> None:
@@ -131,15 +124,6 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it exists, else the standard loop."""
-    if sys.platform == "win32":
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 def _with_host(loaded: LoadedConfig, host: str | None) -> LoadedConfig:

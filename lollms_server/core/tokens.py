@@ -58,7 +58,8 @@ class Tokens:
             return await aside(len(tokens), tokenizer.decode, tokens)
         if not isinstance(given, str):
             raise _unusable(binding, "a text")
-        return given
+        # Tokens may stand for half of a character, which no encoding can say.
+        return given.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
     async def count(
         self, binding: Binding, text: str, model: str | None = None, *, add_bos: bool = False, add_eos: bool = False

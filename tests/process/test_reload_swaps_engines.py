@@ -65,7 +65,7 @@ def test_a_running_stream_goes_on_and_its_engine_ends_after_it(tmp_path: Path) -
             *_, last = pieces
             assert b"final" in last
         server.wait_for(lambda: is_gone(old))
-        assert len(server.children()) == 1
+        server.wait_for(lambda: len(server.children()) == 1)
         assert says_paris(server)
 
 

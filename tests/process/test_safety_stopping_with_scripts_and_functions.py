@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import textwrap
 import time
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ FUNCTIONS = """
                 await asyncio.sleep(300)
             except asyncio.CancelledError:
                 pass
+"""
+
+ENDLESS = """\
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+time.sleep(300)
 """
 
 SCRIPTS = {
@@ -111,12 +118,8 @@ def started(folder: Path, *, trials: bool = False, **config: Any) -> Iterator[Se
     for name, script in SCRIPTS.items():
         write_personality(folder / "personal_personalities", name.replace(" ", "_"), script, name=name)
     if trials:
-        endless = (
-            "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\n"
-        )
-        endless += "time.sleep(300)\n"
-        (folder / "personal_functions" / "endless.py").write_text(endless)
-        write_personality(folder / "personal_personalities", "aaa_endless", endless, name="Endless")
+        (folder / "personal_functions" / "endless.py").write_text(ENDLESS)
+        write_personality(folder / "personal_personalities", "aaa_endless", ENDLESS, name="Endless")
     with server_process(folder) as server:
         server.wait_for(lambda: names(server) >= {"own_tools.waits", "slow_tools.blocks"}, 30)
         yield server
@@ -149,6 +152,11 @@ def check_ends(requests: dict[str, RawRequest]) -> None:
         assert events[-1]["metadata"]["status"] == "failed", (name, events)
         assert events[-1]["content"][0]["data"] == "begun", (name, events)
         assert events[-2]["metadata"]["code"] == "instance_unavailable", (name, events)
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as late:
+        return late.connect_ex(("127.0.0.1", port)) == 0
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
@@ -191,5 +199,20 @@ def test_imports_that_are_being_tried_end_with_the_server(tmp_path: Path) -> Non
         since = time.monotonic()
         server.signal(signal.SIGTERM)
         assert server.wait_end() == 0
+        assert time.monotonic() - since < 8
+        assert all_gone(children)
+
+
+def test_a_reload_that_waits_for_one_ends_with_the_server(tmp_path: Path) -> None:
+    with started(tmp_path, limits={"import_timeout": 60}) as server:
+        (tmp_path / "personal_functions" / "endless.py").write_text(ENDLESS)
+        with RawRequest(server.port, "POST", "/api/v1/reload", body={}, headers=HEADERS):
+            server.wait_for(lambda: len(server.children()) >= 2)
+            children = server.children()
+            since = time.monotonic()
+            server.signal(signal.SIGTERM)
+            server.wait_for(lambda: not accepts(server.port))
+            server.signal(signal.SIGTERM)
+            assert server.wait_end() == 128 + signal.SIGTERM
         assert time.monotonic() - since < 8
         assert all_gone(children)

@@ -64,6 +64,19 @@ class Waiting(EchoBinding):
                 yield batches
 
     @override
+    async def list_available_models(self) -> list[dict[str, Any]]:
+        self.inside += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.inside -= 1
+        return []
+
+    @override
+    async def get_model_info(self, model_name: str | None = None) -> dict[str, Any]:
+        return dict(enumerate(await self.list_available_models()))
+
+    @override
     async def embed(self, texts: Any, model_name: str | None = None) -> Embeddings:
         self.inside += 1
         try:
@@ -75,7 +88,7 @@ class Waiting(EchoBinding):
 
 IMAGE = {"type": "image", "role": "input_image", "data": b64(png(600, 600, split=64)), "mime_type": "image/png"}
 
-BODIES: list[tuple[str, dict[str, Any]]] = [
+BODIES: list[tuple[str, dict[str, Any] | None]] = [
     ("/api/v1/generate", prompt("wait", binding_name="main")),
     ("/api/v1/generate", prompt("wait", binding_name="own")),
     ("/api/v1/generate", prompt("wait", binding_name="own", model_name="slow")),
@@ -86,15 +99,19 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/api/v1/generate", prompt("wait", functions=["own_tools.waits"])),
     ("/api/v1/generate", {"input_data": [*prompt("wait")["input_data"], IMAGE], "binding_name": "own"}),
     ("/api/v1/embed", {"input": ["wait"]}),
+    ("/api/v1/list_available_models/main", None),
+    ("/api/v1/get_model_info/main", None),
 ]
 
 
 async def visit(server: Served, number: int, rng: random.Random) -> None:
     """Ask for something and leave at some moment, politely or not."""
     path, body = BODIES[number % len(BODIES)]
-    data = json.dumps({**body, "stream": rng.random() < 0.7} if path.endswith("generate") else body).encode()
+    if path.endswith("generate") and body is not None:
+        body = {**body, "stream": rng.random() < 0.7}
+    data = b"" if body is None else json.dumps(body).encode()
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {server.key}\r\n"
+        f"{'POST' if data else 'GET'} {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {server.key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     whole = head.encode() + data

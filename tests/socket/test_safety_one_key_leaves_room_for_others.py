@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -157,3 +158,20 @@ def test_threads_that_do_not_end_are_no_threads_of_others(house: House) -> None:
                 request.whole()
     finally:
         (folder / "go").touch()
+
+
+def test_a_crowd_of_reloads_is_two_reloads(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lollms_server.core.reloading"), contextlib.ExitStack() as stack:
+        requests = [
+            stack.enter_context(RawRequest(house.server.port, "POST", "/api/v1/reload", body={}, headers=HEADERS))
+            for _ in range(40)
+        ]
+        for request in requests[::4]:
+            request.leave()
+        for request in requests[1::4]:
+            answer = request.whole()
+            assert answer.status == 200
+            assert "own" in answer.json()["kept"]
+        assert asked(house, "/api/v1/generate", prompt("x")).status == 200
+        reloads = [record for record in caplog.records if record.getMessage().startswith("reloaded ")]
+        assert 1 <= len(reloads) <= 4
