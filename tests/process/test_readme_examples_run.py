@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.spec.live import Live, environment, live_server
+from tests.spec.printed import ask, prompted, put
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.group("engine")
@@ -31,13 +33,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 def personal(folder: Path) -> None:
     """Put the server's part of DOC_DEV.md where it says."""
-    for language, comment in (("python", r"# (personal_bindings/\S+)\n"), ("yaml", r"# (\S+\.yaml)\n")):
+    for language, comment in (("python", r"# (personal_\w+/\S+)\n"), ("yaml", r"# (\S+\.yaml)\n")):
         for code in blocks("DOC_DEV.md", language):
             if found := re.match(comment, code):
-                target = folder / found[1]
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                target.write_text(code)
-                target.chmod(0o600)
+                put(folder / found[1], code)
 
 
 def python(code: str, folder: Path, env: dict[str, str]) -> str:
@@ -50,17 +49,21 @@ def python(code: str, folder: Path, env: dict[str, str]) -> str:
 
 
 def shell(code: str, folder: Path, env: dict[str, str]) -> str:
-    """Run lines of a shell; `lollms` is this checkout's."""
+    """What lines of a shell print, which must go well; `lollms` is this checkout's."""
+    done = run_shell(code, folder, env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_shell(code: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     path = folder / "bin"
     path.mkdir(exist_ok=True)
     (path / "lollms").write_text(f'#!/bin/sh\nexec {sys.executable} -m lollms_cli "$@"\n')
     (path / "lollms").chmod(0o755)
     own = {**env, "PATH": f"{path}:{env['PATH']}"}
-    done = subprocess.run(
+    return subprocess.run(
         ["sh", "-euc", code], cwd=folder, env=own, capture_output=True, text=True, timeout=50, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
@@ -127,3 +130,54 @@ def test_the_binding_of_the_developers_guide_works_in_the_server(streaming: bool
         )
         shown = python(code, tmp_path, live.environment)
     assert shown.splitlines() == (["HELLO!!!", "YOU THERE"] if streaming else ["HELLO!!!", "YOU THERE!!!"])
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
+    file.write_text(text.replace(old, new))
+
+
+def words_of(answer: Any) -> str:
+    """The texts of an answer, an item in a line."""
+    return "\n".join(f"{item['type']}: {item['data']}" for item in answer["output"])
+
+
+def test_what_the_developers_guide_adds_is_taken_up_without_a_restart(tmp_path: Path) -> None:
+    with live_server(tmp_path) as live:
+        env = {**live.environment, "LOLLMS_HOST": live.url}
+        main = tmp_path / "lollms_configs" / "main_config.yaml"
+        assert "pirate" not in shell("lollms personalities list", tmp_path, env)
+        personal(tmp_path)
+        change(main, "bindings_map:\n", "bindings_map:\n  my_shout: shout_binding\n")
+        shown = shell("lollms reload", tmp_path, env)
+        assert {"pirate", "two_steps", "my_tools", "my_shout"} <= set(re.findall(r"^loaded\t(\w+)$", shown, re.M)), (
+            shown
+        )
+
+        shown = shell("lollms personalities list; lollms functions list; lollms bindings list", tmp_path, env)
+        for name, more in (("pirate", "Answers like a pirate."), ("two_steps", "yes"), ("my_shout", "loaded")):
+            (line,) = (line for line in shown.splitlines() if line.startswith(name))
+            assert more in line
+        assert "my_tools.count_words" in shown.splitlines()
+
+        said = ask(live, "generate", prompted("Repeat: the silver rocket", personality="pirate"))
+        assert said["personality"] == "pirate"
+        assert said["output"][0]["data"]
+        shouted = prompted("hello", personality="pirate", binding_name="my_shout")
+        assert words_of(ask(live, "generate", shouted)) == "text: HELLO!!!"
+        two = prompted("the sea", personality="two_steps", binding_name="my_shout")
+        assert words_of(ask(live, "generate", two)) == "text: WRITE ABOUT: THE SEA!!!\ninfo: 4 words"
+        ask(live, "generate", prompted("Hello", functions=["my_tools.count_words"]))
+
+        script = tmp_path / "personal_personalities" / "two_steps" / "scripts" / "workflow.py"
+        change(script, "    draft = await", "    draft = = await")
+        done = run_shell("lollms reload", tmp_path, env)
+        assert done.returncode == 1
+        assert re.search(r"two_steps.*workflow\.py.*3", done.stderr), done.stderr
+        assert words_of(ask(live, "generate", two)).endswith("info: 4 words"), "what worked before goes on"
+
+        change(main, "personalities_config: {}\n", "personalities_config:\n  pirate: {enabled: false}\n")
+        run_shell("lollms reload", tmp_path, env)
+        assert "pirate" not in shell("lollms personalities list", tmp_path, env)
+        ask(live, "generate", prompted("Hello", personality="pirate"), status=404)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ import pytest
 from lollms_core.errors import MissingDependency
 from tests.spec.blocks import FOLDER, all_blocks, blocks_of, not_run
 from tests.spec.live import Live, environment, free_port, live_server
+from tests.spec.printed import ask, curl, edited, has_form_of, personality, printed, prompted, put, python
 from tests.support.chaos import ChaosServer
 from tests.support.chaos_modes import TEXT
+from tests.support.media_files import jpeg, png
+from tests.support.ollama_server import MODELS, OllamaServer
+from tests.support.openai_server import answering
 
 pytestmark = [pytest.mark.group("spec"), pytest.mark.group("engine")]
 
-MOST_NOT_RUN = 55
+MOST_NOT_RUN = 42
 """How many blocks may be listed. When an example starts to run, its line goes and this number goes down."""
 
 REASONS = ("not Python: ", "fragment: ", "needs a named service: ", "later: ")
@@ -42,39 +46,33 @@ def runs(*names: str) -> Callable[[Test], Test]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live_server(tmp_path_factory.mktemp("server")) as live:
-        yield live
+    """A server with the embedded model, and with the personal folders and instances that the examples name."""
+    folder = tmp_path_factory.mktemp("server")
+    ollama = OllamaServer()
+    with ollama, ChaosServer() as chaos:
+        ollama.models = {"llama3:8b": MODELS["llama3.2:latest"]}
+        instances = {
+            "my_ollama_instance": {"type": "ollama_binding", "host": ollama.origin, "default_model": "llama3:8b"},
+            "eyes": {"type": "openai_binding", "base_url": chaos.add("eyes", answering), "default_model": "one"},
+        }
+        for name, settings in instances.items():
+            put(folder / "lollms_configs" / "bindings" / f"{name}.yaml", json.dumps(settings))
+        personality(folder, "my_writer", all_blocks()["003:25:54a90674"].text)
+        personality(folder, "artbot", f"async def run_workflow(prompt, params, context):\n    return {artwork()!r}\n")
+        put(folder / "personal_functions" / "my_tools.py", all_blocks()["003:26:84815bc0"].text)
+        put(
+            folder / "personal_functions" / "my_utils.py",
+            "async def do_task(arg: str) -> str:\n    return arg.upper()\n",
+        )
+        types = {name: str(settings["type"]) for name, settings in instances.items()}
+        with live_server(folder, instances=types) as live:
+            yield live
 
 
-def edited(text: str, old: str, new: str) -> str:
-    assert old in text, f"{old!r} is not in the example"
-    return text.replace(old, new)
-
-
-def python(code: str, folder: Path, env: dict[str, str]) -> str:
-    """Run a program; returns what it printed on both streams, without colours."""
-    file = folder / "example.py"
-    file.write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-u", str(file)],
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
-
-
-def curl(command: str, live: Live, folder: Path) -> str:
-    """Run a printed curl command against the server."""
-    text = edited(edited(command, "http://localhost:9601", live.url), "YOUR_API_KEY", live.key)
-    done = subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True, timeout=50, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def artwork() -> list[dict[str, Any]]:
+    """The printed output of `artbot`, with a picture in it."""
+    text, image = printed("003:18:0e16f4a3")["output"]
+    return [text, {**image, "data": base64.b64encode(png()).decode()}]
 
 
 # ---- the examples that run
@@ -183,30 +181,10 @@ def test_health_has_the_printed_fields(server: Live, tmp_path: Path) -> None:
         assert (said["status"], said["api_key_required"]) == ("ok", True)
 
 
-def printed(name: str) -> Any:
-    """A printed JSON object, without its comments."""
-    text = re.sub(r"^\s*//.*$|(?<=[,\s])//.*$", "", all_blocks()[name].text, flags=re.M)
-    return json.loads(re.sub(r",(\s*[}\]])", r"\1", text))
-
-
-def ask(server: Live, path: str) -> Any:
-    request = urllib.request.Request(f"{server.url}/api/v1/{path}", headers={"X-API-Key": server.key})
-    with urllib.request.urlopen(request, timeout=20) as reply:
-        return json.load(reply)
-
-
-def has_form_of(said: dict[str, Any], example: dict[str, Any]) -> bool:
-    """Whether all fields of an example are there, with values of the same type where both have one."""
-    pairs = [(said[name], value) for name, value in example.items() if name in said]
-    return len(pairs) == len(example) and all(
-        a is None or b is None or type(a) is type(b) or {type(a), type(b)} == {int, float} for a, b in pairs
-    )
-
-
 @runs("003:9:10339f1a", "003:10:301c082f")
 def test_the_lists_of_bindings_have_the_printed_form(server: Live) -> None:
     example, said = printed("003:9:10339f1a"), ask(server, "list_bindings")
-    assert set(said) == set(example)
+    assert set(said) - {"problems"} == set(example)
     for one in said["binding_types"].values():
         assert has_form_of(one, example["binding_types"]["ollama_binding"])
     example, active = printed("003:10:301c082f"), ask(server, "list_active_bindings")
@@ -235,7 +213,7 @@ def test_the_defaults_have_the_printed_form(server: Live) -> None:
 @runs("003:7:5e03fec7")
 def test_the_printed_start_command_is_how_the_server_of_these_tests_was_started(server: Live) -> None:
     printed = all_blocks()["003:7:5e03fec7"].text.removeprefix("(venv) ").split()
-    started = [Path(part).name for part in server.process.args[:2]]  # type: ignore[index]
+    started = [Path(str(part)).name for part in server.process.args[:2]]  # type: ignore[index]
     assert printed[0] == "python"
     assert started == [Path(sys.executable).name, Path(printed[1]).name]
 
@@ -249,6 +227,129 @@ def test_the_printed_way_to_install_packages_installs_nothing_by_itself(tmp_path
     (folder / "__init__.py").write_text(edited(all_blocks()["004:3:e6602eaf"].text, "Pillow", "no-such-package-x1"))
     with pytest.raises(MissingDependency, match="no-such-package-x1"):
         import_folder(folder)
+
+
+@runs("003:11:16916ddd")
+def test_the_list_of_personalities_has_the_printed_form(server: Live) -> None:
+    example, said = printed("003:11:16916ddd"), ask(server, "list_personalities")
+    assert set(said) >= set(example)
+    people = said["personalities"]
+    assert all(has_form_of(person, example["personalities"]["lollms"]) for person in people.values())
+    assert not people["lollms"]["is_scripted"]
+    assert people["artbot"]["is_scripted"]
+    assert not Path(people["lollms"]["path"]).is_absolute()  # a server tells nobody where its files lie
+
+
+@runs("003:12:095ea304")
+def test_the_list_of_functions_has_the_printed_form(server: Live) -> None:
+    example, said = printed("003:12:095ea304"), ask(server, "list_functions")
+    assert set(said) >= set(example)
+    assert "my_utils.do_task" in said["functions"]
+    assert all(re.fullmatch(r"\w+\.\w+", name) for name in [*example["functions"], *said["functions"]])
+
+
+@runs("003:13:bc086439")
+def test_the_list_of_model_files_has_the_printed_form(server: Live) -> None:
+    example, said = printed("003:13:bc086439"), ask(server, "list_models")
+    assert set(said) == set(example)
+    assert set(said["models"]) == set(example["models"])
+    assert all(isinstance(names, list) for names in said["models"].values())
+
+
+@runs("003:16:0ad22c29")
+def test_what_is_said_of_a_model_has_the_printed_form(server: Live) -> None:
+    example = printed("003:16:0ad22c29")
+    for query in ("", f"?model_name={example['model_name']}"):
+        said = ask(server, f"get_model_info/{example['binding_instance_name']}{query}")
+        assert has_form_of(said, example)
+        assert has_form_of(said["details"], example["details"])
+        for name in ("binding_instance_name", "model_name", "model_type", "supports_vision", "supports_streaming"):
+            assert said[name] == example[name]
+
+
+@runs("003:17:a14a38dd")
+def test_what_is_said_of_an_unknown_model_has_the_printed_form(server: Live) -> None:
+    example = printed("003:17:a14a38dd")
+    path = f"get_model_info/{example['binding_instance_name']}?model_name={example['model_name']}"
+    said = ask(server, path, status=404)
+    assert {name: said[name] for name in example if name != "error"} == {
+        name: value for name, value in example.items() if name != "error"
+    }
+    assert example["model_name"] in said["error"]
+    assert said["detail"] == said["error"]
+
+
+@runs("003:18:0e16f4a3")
+def test_an_answer_of_several_items_has_the_printed_form(server: Live) -> None:
+    example = printed("003:18:0e16f4a3")
+    said = ask(server, "generate", prompted("An astronaut on a unicorn", personality=example["personality"]))
+    assert set(said) == set(example)
+    assert (said["personality"], type(said["request_id"])) == (example["personality"], str)
+    for item, shown in zip(said["output"], artwork(), strict=True):
+        assert set(item) == set(shown)
+        assert {name: item[name] for name in item if name != "metadata"} == {
+            name: value for name, value in shown.items() if name != "metadata"
+        }
+        assert shown["metadata"].items() <= item["metadata"].items()
+
+
+@runs("003:22:ebc33250", "003:23:f6ab441e", "003:24:06b7cf8a")
+def test_texts_become_tokens_and_tokens_texts_in_the_printed_form(server: Live) -> None:
+    text = "This is the detokenized text."
+    documented = {"text": text, "binding_name": "lollms_nano", "model_name": None, "add_bos": False, "add_eos": False}
+    tokens, example = ask(server, "tokenize", documented), printed("003:22:ebc33250")
+    assert set(tokens) == set(example)
+    assert all(type(token) is int for token in tokens["tokens"] + example["tokens"])
+    assert tokens["count"] == len(tokens["tokens"])
+    body = {"tokens": tokens["tokens"], "binding_name": "lollms_nano", "model_name": None}
+    assert ask(server, "detokenize", body) == printed("003:23:f6ab441e") == {"text": text}
+    counted = ask(server, "count_tokens", documented)
+    assert has_form_of(counted, printed("003:24:06b7cf8a"))
+    assert counted["count"] == tokens["count"]
+    assert ask(server, "tokenize", {"text": text}) == tokens
+
+
+@runs("003:25:54a90674")
+def test_the_printed_script_of_a_personality_runs(server: Live) -> None:
+    printed_items = [("text", "Result text"), ("info", "Task completed")]
+    said = ask(server, "generate", prompted("Do it.", personality="my_writer"))
+    assert said["personality"] == "my_writer"
+    assert [(item["type"], item["data"]) for item in said["output"]] == printed_items
+
+
+def test_the_printed_function_runs_when_its_missing_import_stands_before_it(server: Live, tmp_path: Path) -> None:
+    code = all_blocks()["003:26:84815bc0"].text
+    said = ask(server, "list_functions")
+    (problem,) = (each for each in said["problems"] if each["name"] == "my_tools")
+    assert "Dict" in problem["reason"]
+    assert (problem["file"], problem["line"]) == ("my_tools.py", 2)
+    assert not [name for name in said["functions"] if name.startswith("my_tools.")]
+    call = "print(asyncio.run(my_async_tool('a', 2)))"
+    shown = python(f"from typing import Dict\n{code}\n{call}\n", tmp_path, environment(tmp_path))
+    assert shown.strip() == "{'result': 'Processed a with 2'}"
+
+
+def guide(server: Live, folder: Path, *names: str, setup: str = "") -> list[str]:
+    """What examples of the older guide print whose client speaks to the server."""
+    start = f"LollmsClient(binding_name='lollms', host_address={server.url!r}, service_key={server.key!r}, {setup})"
+    parts = ["from lollms_client import LollmsClient", f"client = {start}"]
+    code = "\n".join([*parts, *(all_blocks()[name].text for name in names), "client.close()"])
+    return python(code, folder, environment(folder)).splitlines()
+
+
+@runs("002:10:0ec56ad3")
+def test_the_older_guide_lists_the_personalities_of_the_server(server: Live, tmp_path: Path) -> None:
+    (shown,) = guide(server, tmp_path, "002:10:0ec56ad3")
+    assert shown == str(sorted(ask(server, "list_personalities")["personalities"]))
+
+
+@runs("002:6:452dbf7d", "002:13:df2306d7")
+def test_the_older_guide_asks_about_images(server: Live, tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"image{number}.jpg").write_bytes(jpeg(8, 8 * number))
+    setup = "llm_binding_config={'instance': 'eyes'}"
+    shown = guide(server, tmp_path, "002:6:452dbf7d", "002:13:df2306d7", setup=setup)
+    assert shown == ["2 images", "1 images"]
 
 
 # ---- all of them

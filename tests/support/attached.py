@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from lollms_core.types import Batch, GenerationCall, Message, Reply, ReplyFold
 from lollms_server.core.bindings import Binding, Surroundings
-from lollms_server.core.http_binding import HttpBinding
+from lollms_server.core.bindings.http import HttpBinding
 
 __all__ = ["attached", "reply_of", "said"]
 

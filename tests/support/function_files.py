@@ -7,8 +7,8 @@ import textwrap
 from pathlib import Path
 
 from lollms_server.core.config import LoadedConfig, load_config
-from lollms_server.core.function_files import Probe
 from lollms_server.core.functions import FunctionManager
+from lollms_server.core.functions.files import Probe
 
 __all__ = ["configured", "manager_of", "untried", "write_functions"]
 

@@ -28,10 +28,10 @@ from lollms_runtime.drive import AsyncPorts
 from lollms_runtime.scripted import AsyncScriptedPorts, Replies, Script
 from lollms_server.app import ServerApp, create_app
 from lollms_server.core.bindings import Binding
+from lollms_server.core.bindings.native import NativeBinding
 from lollms_server.core.config import LoadedConfig, load_config
 from lollms_server.core.http_server import HttpServer
 from lollms_server.core.listen import listen_on
-from lollms_server.core.native_binding import NativeBinding
 from lollms_server.core.requests import Running
 from lollms_server.core.services import Patience, Services
 
