@@ -9,7 +9,8 @@ setup:
 	$(PYTHON) install_core.py --dev
 
 test: setup check
-	$(BIN)/python -m pytest -q tests/pure tests/socket tests/process tests/spec tests/heavy
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/pure tests/socket
+	$(BIN)/python -m pytest -q tests/process tests/spec tests/heavy
 	$(MAKE) test-wheel
 
 check: setup

@@ -33,6 +33,7 @@ def reload(json_: bool, host: str | None) -> int:
         as_json(output, said)
     else:
         rows = [(word, name) for word in ("loaded", "kept") for name in said.get(word) or []]
-        as_table(output, ("state", "name"), rows, "lollms: there is nothing to reload.")
+        if rows or not failed:
+            as_table(output, ("state", "name"), rows, "lollms: there is nothing to reload.")
         say_problems(output, failed)
     return 1 if failed else 0

@@ -183,6 +183,16 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens: int | None = None
     total_tokens: int | None = None
 
+    def __add__(self, other: Usage | None) -> Usage:
+        """Both together; a number that only one of them knows is that number."""
+        if other is None:
+            return self
+        counts = [
+            (getattr(self, name), getattr(other, name))
+            for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+        ]
+        return Usage(*(a if b is None else b if a is None else a + b for a, b in counts))
+
 
 class ReceiptItem(msgspec.Struct, frozen=True):
     """One thing that was not done as asked: `action` is `dropped`, `renamed`, `rewritten` or `clamped`."""

@@ -66,11 +66,11 @@ def import_file(path: Path, *, allow_installs: bool = False) -> ModuleType:
 def import_script(path: Path, *, allow_installs: bool = False) -> ModuleType:
     """Import one `.py` file together with those beside it, which it may import relatively; no `__init__.py` is needed.
 
-    A change in any of them makes a new version.
+    A change in any of them makes a new version, and each script of a folder is a module of its own.
     """
     if path.suffix != ".py" or not path.is_file():
         raise ImportError(f"{path} is not a .py file, so it is not a plug-in.")
-    return _import(path.parent, path, [str(path.parent)], allow_installs)
+    return _import(path.parent, path, [str(path.parent)], allow_installs, entry=path.stem)
 
 
 def content_digest(path: Path) -> str:
@@ -99,13 +99,13 @@ def forget(module: ModuleType) -> None:
             _drop(name)
 
 
-def _module_name(path: Path) -> str:
-    plain = re.sub(r"\W", "_", path.stem if path.is_file() else path.name)
+def _module_name(path: Path, entry: str = "") -> str:
+    plain = re.sub(r"\W", "_", f"{path.stem if path.is_file() else path.name}{entry and '_'}{entry}")
     return f"{_PREFIX}{plain}_{content_digest(path)}"
 
 
-def _import(path: Path, source: Path, places: list[str] | None, allow_installs: bool) -> ModuleType:
-    name = _module_name(path)
+def _import(path: Path, source: Path, places: list[str] | None, allow_installs: bool, entry: str = "") -> ModuleType:
+    name = _module_name(path, entry)
     with _importing:
         if _Finder not in sys.meta_path:
             sys.meta_path.insert(0, _Finder)

@@ -64,7 +64,7 @@ class Upstream:
         self._codec = codec
         self._target = target
         self._transport = transport
-        self._retry = retry or RetryPolicy()
+        self._retry = retry or getattr(codec, "retry", None) or RetryPolicy()
 
     @contextlib.contextmanager
     def open(self, call: GenerationCall, cancel: Cancel) -> Iterator[Iterator[Batch]]:
@@ -171,7 +171,7 @@ class AsyncUpstream:
         self._codec = codec
         self._target = target
         self._transport = transport
-        self._retry = retry or RetryPolicy()
+        self._retry = retry or getattr(codec, "retry", None) or RetryPolicy()
 
     def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """See `Upstream.open`."""

@@ -13,7 +13,7 @@ answered with an error, whoever put it into the model's head.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -51,12 +51,15 @@ _MAX_SHOWN = 500
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def tool_loop(call: GenerationCall, own: Collection[str], rounds: int) -> Flow[Reply]:
+def tool_loop(
+    call: GenerationCall, own: Collection[str], rounds: int, names: Mapping[str, str] | None = None
+) -> Flow[Reply]:
     """Ask, run the functions of `own` that the model calls, give it their results and ask again.
 
     `call.tools` holds our functions and the caller's tools. When the model calls a tool of the caller, the loop ends
     and those calls are in the reply. Calls that are not valid JSON, and calls of tools that nobody offered, are given
     back to the model as errors. After `rounds` rounds it is asked a last time, without tools; the receipt says so.
+    `names` are what the user calls a function where that is something else.
 
     Texts and thoughts of all rounds are joined, their usage is summed; an error carries what came before it.
     Costs one call of the model for each round of functions and one more: at most `rounds + 1`.
@@ -76,7 +79,7 @@ def tool_loop(call: GenerationCall, own: Collection[str], rounds: int) -> Flow[R
                 break
             if any(each.name in theirs for each in reply.tool_calls):
                 break
-            messages = (*messages, *(yield from _round(reply, own, messages)))
+            messages = (*messages, *(yield from _round(reply, own, messages, names or {})))
         whole = _handed_over(answer.reply(reply), reply, theirs if left else ())
         yield from emit(*_ending(whole))
     except LollmsError as error:
@@ -109,7 +112,9 @@ def _announce_last(answer: _Answer, rounds: int) -> Flow[None]:
 # ---- one round of functions ----------------------------------------------------------------------------------------
 
 
-def _round(reply: Reply, own: Collection[str], before: Sequence[Message]) -> Flow[tuple[Message, ...]]:
+def _round(
+    reply: Reply, own: Collection[str], before: Sequence[Message], names: Mapping[str, str]
+) -> Flow[tuple[Message, ...]]:
     """Run what the model asked for, in its order; returns the turns that tell the model of it."""
     used = {each.id for message in before for each in message.tool_calls}
     calls: list[ToolCall] = []
@@ -122,7 +127,7 @@ def _round(reply: Reply, own: Collection[str], before: Sequence[Message]) -> Flo
         elif place >= MAX_CALLS:
             result = yield from _refused(call.name, f"At most {MAX_CALLS} functions run at once; ask again for this.")
         else:
-            result = yield from _run(call)
+            result = yield from _run(call, names.get(call.name, call.name))
         calls.append(call)
         results.append(Message.tool(call.id, result))
     for name, raw in reply.broken_calls:
@@ -133,12 +138,12 @@ def _round(reply: Reply, own: Collection[str], before: Sequence[Message]) -> Flo
     return (Message.assistant(reply.text, calls), *results)
 
 
-def _run(call: ToolCall) -> Flow[str]:
-    yield from emit(Progress("function", f"Running {call.name}."))
+def _run(call: ToolCall, name: str) -> Flow[str]:
+    yield from emit(Progress("function", f"Running {name}."))
     result = yield from tool(call)
     arguments = msgspec.json.encode(call.arguments).decode()
-    shown = {"function": call.name, "arguments": _cut(arguments, _MAX_SHOWN), "result": _cut(result, _MAX_SHOWN)}
-    yield from emit(Notice("info", f"{call.name} has answered.", shown))
+    shown = {"function": name, "arguments": _cut(arguments, _MAX_SHOWN), "result": _cut(result, _MAX_SHOWN)}
+    yield from emit(Notice("info", f"{name} has answered.", shown))
     return _cut(result, MAX_RESULT)
 
 
@@ -228,7 +233,7 @@ class _Answer:
             batch += reply.media
         self._fold.add(batch)
         self._media += reply.media
-        self._usage = _sum(self._usage, reply.usage)
+        self._usage = reply.usage if self._usage is None else self._usage + reply.usage
         self._model = reply.model or self._model
         self.receipt |= dict.fromkeys(reply.receipt)
         self.text_end = reply.text[-1:] or self.text_end
@@ -243,21 +248,6 @@ class _Answer:
             model=self._model,
             receipt=tuple(self.receipt),
         )
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Both together; a number that only one of them has is that number."""
-    if one is None or other is None:
-        return one or other
-    return Usage(
-        _plus(one.prompt_tokens, other.prompt_tokens),
-        _plus(one.completion_tokens, other.completion_tokens),
-        _plus(one.total_tokens, other.total_tokens),
-    )
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else one + other
 
 
 def _handed_over(whole: Reply, last: Reply, theirs: Collection[str]) -> Reply:

@@ -16,11 +16,13 @@ from typing_extensions import override
 
 from lollms_core.errors import (
     AuthFailed,
+    InstanceUnavailable,
     InvalidRequest,
     KeyMissing,
     KeyRejected,
     LollmsError,
     ProtocolError,
+    TooManyRequests,
     TruncatedStream,
     UpstreamFailed,
     error_for_code,
@@ -33,7 +35,7 @@ from lollms_core.protocols.lollms_wire import GenerateResponse, OutputItem, Stre
 from lollms_core.protocols.openai_reader import usage_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.protocols.reading import AnswerReader
-from lollms_core.protocols.retry import parse_retry_after
+from lollms_core.protocols.retry import RetryPolicy, parse_retry_after
 from lollms_core.types import (
     Done,
     Event,
@@ -58,6 +60,9 @@ _WIRE_NAMES = {"ctx_size": "context_size"}
 
 class LollmsCodec:
     """Text generation by a lollms server. The target's options may name an `instance` and a `personality`."""
+
+    # A failure of the backend behind that server is final: the server has tried again itself.
+    retry = RetryPolicy(not_now=(TooManyRequests, InstanceUnavailable))
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()

@@ -39,7 +39,8 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     """How often and how long. Times in seconds.
 
     `connect` and `attempts` are numbers of repetitions, `base` is the middle of the first wait, `longest` bounds a wait
-    of our own choice, `obey` a `Retry-After`, and `budget` all tries and waits of one call together.
+    of our own choice, `obey` a `Retry-After`, and `budget` all tries and waits of one call together. `not_now` are the
+    errors after which a backend is asked again.
     """
 
     connect: int = 1
@@ -48,6 +49,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     longest: float = 8.0
     obey: float = 60.0
     budget: float = 120.0
+    not_now: tuple[type[LollmsError], ...] = _NOT_NOW
 
     def delay(self, error: LollmsError, attempt: int, elapsed: float, delivered: bool, random: float) -> float | None:
         """Seconds to wait before the next try; None when `error` is final.
@@ -70,7 +72,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     def _allowed(self, error: LollmsError) -> int:
         if isinstance(error, _UNREACHED):
             return self.connect
-        if isinstance(error, _NOT_NOW) and error.upstream_code not in _SPENT:
+        if isinstance(error, self.not_now) and error.upstream_code not in _SPENT:
             return self.attempts
         return 0
 

@@ -73,8 +73,8 @@ async def prepare(asked: Asked, context: RequestContext, house: Services) -> Pla
 def _with_functions(call: GenerationCall, context: RequestContext, house: Services) -> Flow[Reply]:
     """The model may call functions of the server, which runs them, beside the caller's own tools."""
     offered = house.functions.tools(context.functions)
-    own = frozenset(tool.name for tool in offered)
-    if clash := sorted(own & {tool.name for tool in call.tools}):
+    names = house.functions.tool_names(context.functions)
+    if clash := sorted(names.keys() & {tool.name for tool in call.tools}):
         raise InvalidRequest(f"A tool has the name of a function of the server: {clash[0]}.", param="tools")
     call = msgspec.structs.replace(call, tools=(*offered, *call.tools))
-    return tool_loop(call, own, house.loaded.config.limits.max_function_rounds)
+    return tool_loop(call, names, house.loaded.config.limits.max_function_rounds, names)

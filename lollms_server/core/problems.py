@@ -82,4 +82,5 @@ def _inside(frames: Iterable[traceback.FrameSummary], folder: Path | None) -> li
 
 
 def _short(text: str) -> str:
+    text = "; ".join(text.splitlines())
     return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 1] + "…"

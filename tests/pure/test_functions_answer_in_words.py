@@ -285,10 +285,10 @@ def test_tools_carry_schema_and_description(tmp_path: Path) -> None:
         assert tool.name == "my_tools__my_async_tool"
         assert tool.parameters["required"] == ["param1"]
         assert tool.description
-        assert manager.tool_names(["my_tools.my_async_tool", "calculator.calculate", "my_tools.my_async_tool"]) == (
-            "my_tools__my_async_tool",
-            "calculator__calculate",
-        )
+        assert manager.tool_names(["my_tools.my_async_tool", "calculator.calculate", "my_tools.my_async_tool"]) == {
+            "my_tools__my_async_tool": "my_tools.my_async_tool",
+            "calculator__calculate": "calculator.calculate",
+        }
         assert [each.name.replace("__", ".") for each in manager.tools(["*"])] == manager.names()
 
     with_tools(tmp_path, work)

@@ -297,7 +297,8 @@ def test_names_for_models_are_valid_and_all_different(tmp_path: Path) -> None:
         assert len(known) == len(set(known)) == len(names)
         assert all(1 <= len(each) <= 64 and each.isascii() for each in known)
         assert all(each.replace("_", "a").replace("-", "a").isalnum() for each in known)
-        for name, tool in zip(names, known, strict=True):
-            assert manager.tool_names([name]) == (tool,)
+        assert list(known.values()) == names
+        for tool, name in known.items():
+            assert manager.tool_names([name]) == {tool: name}
 
     asyncio.run(main())

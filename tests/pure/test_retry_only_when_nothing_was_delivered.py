@@ -17,6 +17,7 @@ from lollms_core.errors import (
     TooManyRequests,
     UpstreamFailed,
 )
+from lollms_core.protocols.lollms import LollmsCodec
 from lollms_core.protocols.retry import NO_RETRY, RetryPolicy, parse_http_date, parse_retry_after
 
 POLICY = RetryPolicy()
@@ -98,3 +99,11 @@ def test_http_dates() -> None:
     assert parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT") == parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT")
     assert parse_http_date("Sun Nov  6 08:49:37 1994") == 784111777
     assert parse_http_date("") is None
+
+
+def test_what_failed_behind_a_lollms_server_was_tried_again_there() -> None:
+    policy = LollmsCodec.retry
+    for theirs in (RateLimited("x"), Overloaded("x"), UpstreamFailed("x")):
+        assert policy.delay(theirs, 1, 0.0, False, 0.5) is None
+    for own in (TooManyRequests("x"), InstanceUnavailable("x")):
+        assert policy.delay(own, 1, 0.0, False, 0.5) is not None

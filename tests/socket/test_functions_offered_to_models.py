@@ -145,7 +145,7 @@ def test_streamed_it_is_the_same_and_the_user_sees_which_function_runs(server: S
     assert text == last["content"][0]["data"] == "Let me see.\n\nIt is 42."
     assert not [each for each in events if each["type"] in ("function_call", "error")]
     infos = [each for each in events if each["type"] == "info"]
-    assert (infos[0]["content"], infos[0]["metadata"]) == ("Running my_tools__double.", {"kind": "function"})
+    assert (infos[0]["content"], infos[0]["metadata"]) == ("Running my_tools.double.", {"kind": "function"})
     assert infos[1]["metadata"]["data"]["arguments"] == '{"number":21}'
     assert json.loads(infos[1]["metadata"]["data"]["result"])["result"] == 42
 

@@ -153,7 +153,10 @@ class Binding(ABC):
         request_info: dict[str, Any],
         multimodal_data: list[dict[str, Any]] | None = None,
     ) -> str | dict[str, Any] | list[dict[str, Any]]:
-        """Answer once: a text, a dictionary (`text`, `image_base64`, ... or `type` and `data`), or a list of them."""
+        """Answer once: a text, a dictionary (`text`, `image_base64`, ... or `type` and `data`), or a list of them.
+
+        What the model may call stands in `request_info["tools"]`; who does not look there answers without tools.
+        """
 
     @abstractmethod
     async def get_model_info(self, model_name: str | None = None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lollms_core.errors import (
@@ -66,20 +66,26 @@ def typed_error(instance: str, error: BaseException) -> LollmsError:
     return EngineError(f"Binding instance {instance!r} failed with {type(error).__name__}.")
 
 
-@contextlib.contextmanager
-def translated(binding: Binding) -> Iterator[None]:
-    """What third-party code raises inside the block, as one of our errors."""
-    try:
-        yield
-    except (LollmsError, GeneratorExit):
-        raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise typed_error(binding.binding_instance_name, error) from error  # nobody asked for it
-    except BaseException as error:
-        raise typed_error(binding.binding_instance_name, error) from error
+class translated:  # noqa: N801  it reads like a function, and every request passes it
+    """`with translated(binding): ...` gives what third-party code raises inside the block as one of our errors."""
+
+    __slots__ = ("_binding",)
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, LollmsError | GeneratorExit):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                return
+            # Otherwise nobody asked for it.
+        raise typed_error(self._binding.binding_instance_name, error) from error
 
 
 # ---- work in a task of its own -------------------------------------------------------------------------------------

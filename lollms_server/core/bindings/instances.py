@@ -193,7 +193,7 @@ def load_instance(path: Path, card: Card, scrubber: Scrubber | None = None) -> I
         secret_paths=result.secrets,
         public={**public_view(card.schema, result.values), **own_values},
         file=path,
-        notices=tuple(_notices(document, card, result.unknown, path)),
+        notices=tuple(_notices(document, card, result.unknown, path, bool(result.secrets))),
     )
 
 
@@ -219,12 +219,12 @@ def _texts_at(values: Any, path: SchemaPath) -> list[str]:
     return [] if values is None or isinstance(values, bool) else [str(values)]
 
 
-def _notices(document: YamlFile, card: Card, unknown: tuple[SchemaPath, ...], path: Path) -> list[str]:
+def _notices(document: YamlFile, card: Card, unknown: tuple[SchemaPath, ...], path: Path, secrets: bool) -> list[str]:
     notices = []
     for place in unknown:
         if place[-1] not in _OWN_FIELDS or len(place) > 1:
             hint = suggestion(place[-1], list(card.schema.fields))
             notices.append(document.place(place, f"is not a setting of {card.type_name} and is left out.{hint}"))
-    if others := open_to_others(path):
+    if secrets and (others := open_to_others(path)):
         notices.append(f"{path}: {others} this. Run: chmod 0600 '{path}'")
     return notices

@@ -38,6 +38,7 @@ __all__ = ["SHIPPED", "BindingManager", "Problem", "discover"]
 
 _RECHECK_SECONDS = 15.0
 _LOOK = 0.05
+_STOP_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -96,9 +97,11 @@ class BindingManager:
         """Stop every binding; none can hold up the others for more than ten seconds."""
         if self._types is not None:
             self._types.stop()
-        for task in self._tasks:
+        tasks = set(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if tasks:  # the start or the health check of a binding may not hear of it
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS)
         await asyncio.gather(*(stop_binding(slot) for slot in self._alive))
         for slot in self._alive:
             if slot.module is not None:
@@ -110,6 +113,11 @@ class BindingManager:
     async def get(self, name: str) -> Binding:
         """The binding of an instance, when it is loaded. Raises `NotFound` and `InstanceUnavailable`."""
         return _binding_of(await self._settled(name))
+
+    def peek(self, name: str) -> Binding | None:
+        """The binding of an instance that is loaded, whatever its last health check said; else None."""
+        slot = self._slots.get(name)
+        return slot.binding if slot is not None and slot.state == "loaded" else None
 
     @contextlib.asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[Binding]:
@@ -140,9 +148,7 @@ class BindingManager:
                 f"defaults.{generation_type}_binding in the server's configuration.",
                 param="binding_name",
             )
-        slot = self._slots.get(name)
-        binding = slot.binding if slot is not None and slot.state == "loaded" else None
-        return name, binding or await self.get(name)
+        return name, self.peek(name) or await self.get(name)
 
     async def _settled(self, name: str) -> Slot:
         slot = self._slots.get(name)

@@ -2,7 +2,8 @@
 
 A slot begins as pending and becomes loaded or failed, once; a changed instance gets a new slot beside the old one.
 Bindings are made and called on the event loop, whoever wrote them; each step has its time, so that one that never
-comes back is a failure of that instance alone.
+comes back is a failure of that instance alone. A constructor has none: it may want the running loop, so it cannot be
+put on a thread, and one that blocks holds up the server; the watchdog then names its line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Literal
 from lollms_core.errors import InstanceUnavailable, LollmsError, ModelLoadFailed
 from lollms_server.core.bindings import Binding, ModelState, Surroundings
 from lollms_server.core.bindings.discovery import Types, code_digest
+from lollms_server.core.bindings.foreign import run_foreign
 from lollms_server.core.bindings.instances import Card, Instance, find_instance_file, load_instance
 from lollms_server.core.config import LoadedConfig
 from lollms_server.core.problems import Problem, problem_of
@@ -28,7 +30,7 @@ __all__ = ["Maker", "Slot", "stop_binding", "watch_health"]
 
 State = Literal["pending", "loaded", "failed"]
 
-_STOP_SECONDS = 10.0
+_STOP_SECONDS, _STOP_GRACE = 8.0, 2.0
 _CHECK_SECONDS = 30.0
 _LOAD_SECONDS = 120.0
 _LOOK = 0.05
@@ -41,7 +43,8 @@ class Slot:
     """An instance and how it is. `given` ones were made elsewhere; `version` stands for file, card and code.
 
     `problem` is why it failed; `ailment` what its last health check said, if that failed; `users` how many use it now
-    without being registered requests; `capacity` how many requests it takes at once, None for any number.
+    without being registered requests; `capacity` how many requests it takes at once, None for any number; `endless`
+    what of its code cannot be stopped.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Slot:
     ailment: str = ""
     users: int = 0
     capacity: int | None = None
+    endless: list[object] = field(default_factory=list)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -253,6 +257,6 @@ async def stop_binding(slot: Slot) -> None:
         return
     try:
         async with asyncio.timeout(_STOP_SECONDS):
-            await binding.stop()
+            await run_foreign(binding.stop, slot.name, _STOP_GRACE, slot.endless)
     except Exception:
         _log.exception("Binding instance %r did not stop cleanly.", slot.name)

@@ -93,7 +93,7 @@ def _digest(path: Path) -> str:
 async def load_file(file: FunctionFile, probe: Probe, *, seconds: float, allow_installs: bool) -> LoadedFile:
     """Check, try and import a file, all in at most about twice `seconds`. Raises whatever is wrong with it."""
     if file.path.parent == SHIPPED:
-        module = importlib.import_module(f"{_PACKAGE}.{file.stem}")
+        module = await asyncio.to_thread(importlib.import_module, f"{_PACKAGE}.{file.stem}")
         return LoadedFile(file, module, _functions(file, module))
     await asyncio.to_thread(_check, file)
     await probe(file.path)

@@ -127,9 +127,9 @@ class FunctionManager:
             for each in self._named(names)
         )
 
-    def tool_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The names by which models know functions. Raises as `tools` does."""
-        return tuple(self._now.tool_names[each.name] for each in self._named(names))
+    def tool_names(self, names: Sequence[str]) -> dict[str, str]:
+        """The names by which models know functions, each with the function's own. Raises as `tools` does."""
+        return {self._now.tool_names[each.name]: each.name for each in self._named(names)}
 
     async def run_tool(self, call: ToolCall) -> str:
         """Run what a model asked for; the answer is a JSON object with `function` and `result` or `error`."""

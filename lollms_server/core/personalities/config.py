@@ -6,6 +6,7 @@ A documented field of the wrong type or out of bounds is refused by name, and on
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,12 +111,20 @@ def read_personality(folder: Path, overrides: Mapping[str, Any], main_file: str)
     for detail in details:
         path: FieldPath = detail["loc"]
         sentence = _sentence(str(detail["type"]), detail.get("ctx") or {})
+        if detail["type"] == "missing" and (near := _written_instead(str(path[0]), document)):
+            sentence += f" Is {near!r} meant for it?"
         if path and path[0] in overrides:
             where = dotted(("personalities_config", folder.name, *path))
             problems.append(f"{main_file}: {where}: {sentence}")
         else:
             problems.append(document.place(path, sentence))
     raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _written_instead(name: str, document: YamlFile) -> str:
+    """What stands in the file that looks like a mistyped name of a field; "" if nothing does."""
+    others = [each for each in document.values if each not in PersonalityConfig.model_fields]
+    return next(iter(difflib.get_close_matches(name, map(str, others), 1, 0.8)), "")
 
 
 def _document(folder: Path) -> YamlFile:

@@ -9,8 +9,9 @@ so that a broken one is reported soon, but nothing waits for that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from typing import Any
 import lollms_server
 from lollms_core.errors import ConfigError, InstanceUnavailable, NotFound, WorkflowFailed
 from lollms_runtime.import_probe import Prober
+from lollms_runtime.third_party import forget
 from lollms_server.core.config import LoadedConfig, MainConfig
 from lollms_server.core.personalities.config import PersonalityConfig
-from lollms_server.core.personalities.personality import Found, Personality, scan
+from lollms_server.core.personalities.personality import Found, Personality, Script, scan
 from lollms_server.core.personalities.script_import import load_script
 from lollms_server.core.personalities.script_threads import ScriptThreads
 from lollms_server.core.problems import Problem, ReloadReport, problem_of
@@ -55,6 +57,7 @@ class PersonalityManager:
         self._prober = prober or Prober(limits.import_timeout, allow_installs=security.allow_runtime_installs)
         self._reloading = asyncio.Lock()
         self._trials: asyncio.Task[None] | None = None
+        self._imported: set[Script] = set()
         self.threads = ScriptThreads()
         self.left_behind: set[asyncio.Task[None]] = set()
 
@@ -114,6 +117,7 @@ class PersonalityManager:
                 kept=[name for name, each in after.personalities.items() if id(each) in old],
                 failed=list(after.problems),
             )
+            self._forget_unused()
         for problem in report.failed:
             _log.warning("A personality could not be loaded anew: %s", problem)
         self._try_later()
@@ -133,7 +137,31 @@ class PersonalityManager:
                 param="personality",
             ) from error
 
+    @contextlib.contextmanager
+    def using(self, personality: Personality) -> Iterator[None]:
+        """Around a run of its script: a reload does not take the script's modules away inside of the block."""
+        script = personality.script
+        if script is None:
+            raise WorkflowFailed(f"Personality {personality.name!r} has no script.", param="personality")
+        script.users += 1
+        try:
+            yield
+        finally:
+            script.users -= 1
+            self._forget_unused()
+
     # ---- scripts
+
+    def _forget_unused(self) -> None:
+        """Drop the modules of scripts that serve no more and run no more."""
+        serving = {each.script for each in self._catalog.folders.values()}
+        for script in [each for each in self._imported if not each.users and each not in serving]:
+            self._imported.discard(script)
+            # The same code may serve on, or be about to, when only the configuration beside it has changed.
+            module = script.module
+            shared = any(each.module is module for each in self._imported)
+            if module is not None and not shared and not any(each and each.loading.locked() for each in serving):
+                forget(module)
 
     async def _load(self, personality: Personality) -> Callable[..., Any]:
         script = personality.script
@@ -144,7 +172,8 @@ class PersonalityManager:
                 ours = personality.root == SHIPPED
                 installs = self._loaded.config.security.allow_runtime_installs
                 prober = None if ours else self._prober
-                script.entry = await load_script(script.path, prober, allow_installs=installs)
+                script.entry, script.module = await load_script(script.path, prober, allow_installs=installs)
+                self._imported.add(script)
             return script.entry
 
     def _try_later(self) -> None:

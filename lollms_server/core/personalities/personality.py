@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lollms_core.errors import ConfigError, LollmsError
@@ -30,10 +31,15 @@ _ICONS = ("image/png", "image/jpeg", "image/gif", "image/webp")  # SVG can hold 
 
 @dataclass(eq=False)
 class Script:
-    """The script of a personality; `entry` is its function once it is imported, `loading` is held meanwhile."""
+    """The script of a personality; `entry` is its function once it is imported, `loading` is held meanwhile.
+
+    `users` is how many requests run it now.
+    """
 
     path: Path
     entry: Callable[..., Any] | None = None
+    module: ModuleType | None = None
+    users: int = 0
     loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 

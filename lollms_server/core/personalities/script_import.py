@@ -25,15 +25,17 @@ ENTRY = "run_workflow"
 """The function that a script must have."""
 
 
-async def load_script(path: Path, prober: Prober | None, *, allow_installs: bool = False) -> Callable[..., Any]:
-    """The entry function of a script, tried in a child first unless there is no `prober`.
+async def load_script(
+    path: Path, prober: Prober | None, *, allow_installs: bool = False
+) -> tuple[Callable[..., Any], ModuleType]:
+    """The entry function of a script and its module, tried in a child first unless there is no `prober`.
 
     Raises ConfigError of the form `workflow.py:line: sentence`.
     """
     if prober is not None:
         await _probe(path, prober)
     module = await asyncio.to_thread(_imported, path, allow_installs)
-    return _entry(module, path)
+    return _entry(module, path), module
 
 
 def try_script(module: ModuleType, about: str) -> None:

@@ -72,6 +72,17 @@ class ScriptThreads:
                 given_up.set()
                 _log.warning("A thread of %s is still busy when its request ends; it goes on alone.", owner)
 
+    def run_alone(self, owner: str, function: Callable[[], object]) -> None:
+        """Run a function that nobody waits for; what it raises goes to the log."""
+
+        def work() -> None:
+            try:
+                function()
+            except BaseException:
+                _log.exception("A thread of %s failed when it was to end.", owner)
+
+        threading.Thread(target=work, name=f"end of {owner}", daemon=True).start()
+
 
 def _settle(result: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
     if result.done():

@@ -25,10 +25,14 @@ from lollms_server.core.asked import Asked
 from lollms_server.core.bindings import Binding
 from lollms_server.core.bindings.answers import AnswerReader, output_items
 from lollms_server.core.personalities.personality import Personality
-from lollms_server.core.personalities.workflow_bindings import ScriptBinding, ScriptBindings, ScriptFunctions
+from lollms_server.core.personalities.workflow_bindings import (
+    ScriptBinding,
+    ScriptBindings,
+    ScriptFunctions,
+    ScriptResources,
+)
 from lollms_server.core.personalities.workflow_calls import Calls
 from lollms_server.core.requests import RequestContext
-from lollms_server.core.resource_manager import ResourceManager
 
 if TYPE_CHECKING:
     from lollms_server.core.services import Services
@@ -68,23 +72,20 @@ class Workflow:
 
         The iterator raises `WorkflowFailed`, `TotalTimeout`, and the errors of the calls that the script makes.
         """
-        manager = self.house.manager
-        function = await self.house.personalities.workflow_of(self.personality)
-        others = {name: await manager.get(name) for name in manager.active()}
-        async with AsyncStream(_Run(self, call, function, others).supervise) as batches:
-            yield batches
+        personalities = self.house.personalities
+        function = await personalities.workflow_of(self.personality)
+        with personalities.using(self.personality):
+            async with AsyncStream(_Run(self, call, function).supervise) as batches:
+                yield batches
 
 
 class _Run:
     """One run of a script."""
 
-    def __init__(
-        self, workflow: Workflow, call: GenerationCall, function: Callable[..., Any], others: Mapping[str, Binding]
-    ) -> None:
+    def __init__(self, workflow: Workflow, call: GenerationCall, function: Callable[..., Any]) -> None:
         self._flow = workflow
         self._call = call
         self._function = function
-        self._bindings = {**others, workflow.instance: workflow.binding}
         self._name = f"personality {workflow.personality.name!r}"
         self._threads = workflow.house.personalities.threads
         self._reader = AnswerReader(call.model)
@@ -170,8 +171,7 @@ class _Run:
             while (chunk := await self._threads.run(self._name, next, result, _END)) is not _END:
                 await self._show(sink, self._piece, chunk)
         finally:
-            with contextlib.suppress(AttributeError, ValueError):  # no generator, or a thread is still inside of it
-                result.close()  # type: ignore[attr-defined]
+            self._threads.run_alone(self._name, lambda: _closed(result))
 
     async def _show(self, sink: Sink, read: Callable[[Any], list[Event]], given: Any) -> None:
         if self._over:
@@ -231,19 +231,24 @@ class _Run:
             "binding_instance_name": flow.instance,
             "model_name": self._call.model,
         }
-        resources = house.loaded.config.resource_manager.model_dump()
         surroundings = {
             "request": asked,
             "input_data": list(asked.input_data),
             "personality": flow.personality,
             "binding": ScriptBinding(calls, flow.instance, flow.binding),
             "function_manager": ScriptFunctions(calls),
-            "binding_manager": ScriptBindings(calls, self._bindings),
-            "resource_manager": ResourceManager(resources, house.scheduler),
+            "binding_manager": ScriptBindings(calls),
+            "resource_manager": ScriptResources(calls),
             "config": house.loaded.config,
             "request_info": info,
         }
         return next(prompts, ""), _parameters(self._call), surroundings
+
+
+def _closed(result: Iterator[Any]) -> None:
+    """End a generator; one whose thread is still inside of it ends when that lets go of it."""
+    with contextlib.suppress(AttributeError, ValueError):
+        result.close()  # type: ignore[attr-defined]
 
 
 def _parameters(call: GenerationCall) -> dict[str, Any]:
@@ -269,10 +274,15 @@ def _split(result: Any) -> tuple[list[dict[str, Any]], list[Event]]:
 
 
 def _counted(event: Event, calls: Calls) -> Event:
-    """The end of the answer with the tokens and the receipts of all calls."""
+    """The end of the answer with the tokens and the receipts of all calls, and a model where none was asked for."""
     if not isinstance(event, Done):
         return event
-    return msgspec.structs.replace(event, usage=calls.usage or event.usage, receipt=calls.receipt + event.receipt)
+    return msgspec.structs.replace(
+        event,
+        usage=calls.usage or event.usage,
+        model=event.model or calls.model,
+        receipt=calls.receipt + event.receipt,
+    )
 
 
 def _of_ours(error: BaseException) -> LollmsError | None:

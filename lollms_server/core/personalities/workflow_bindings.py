@@ -23,8 +23,10 @@ from lollms_server.core.bindings.adapter import translated
 from lollms_server.core.bindings.instances import Card
 from lollms_server.core.parameters import read_parameters
 from lollms_server.core.personalities.workflow_calls import Calls, ScriptCall
+from lollms_server.core.resource_manager import ResourceManager
+from lollms_server.core.scheduler import GPU
 
-__all__ = ["Answer", "ScriptBinding", "ScriptBindings", "ScriptFunctions"]
+__all__ = ["Answer", "ScriptBinding", "ScriptBindings", "ScriptFunctions", "ScriptResources"]
 
 T = TypeVar("T")
 
@@ -234,15 +236,14 @@ class ScriptBinding:
 
 
 class ScriptBindings:
-    """The instances that were loaded when the script began, for `context["binding_manager"]`."""
+    """The instances that are loaded, for `context["binding_manager"]`."""
 
-    def __init__(self, calls: Calls, bindings: Mapping[str, Binding]) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._bindings = bindings
 
     def get_binding(self, name: str) -> ScriptBinding | None:
-        """An instance by its name; None when it is not loaded."""
-        binding = self._bindings.get(name)
+        """An instance by its name, also one that is not well just now; None when it is not loaded."""
+        binding = self._calls.peek(name)
         return None if binding is None else ScriptBinding(self._calls, name, binding)
 
     def list_binding_instances(self) -> dict[str, Mapping[str, Any]]:
@@ -268,6 +269,35 @@ class ScriptFunctions:
     async def execute_function(self, name: str, args: Mapping[str, Any] | None = None) -> tuple[bool, Any]:
         """Call a function: (True, what it returned), or (False, a sentence that says what was wrong)."""
         return await self._calls.here(self._manager.execute_function(name, dict(args or {})))
+
+
+class ScriptResources:
+    """The graphics card, for `context["resource_manager"]`, with the settings of the configuration."""
+
+    def __init__(self, calls: Calls) -> None:
+        settings = calls.house.loaded.config.resource_manager
+        self._calls = calls
+        self._manager = ResourceManager(settings.model_dump(), calls.house.scheduler)
+        self.gpu_strategy = settings.gpu_strategy
+        self.gpu_limit = settings.gpu_limit
+        self.queue_timeout = settings.queue_timeout
+
+    @contextlib.asynccontextmanager
+    async def acquire_gpu_resource(self, task_name: str = "unnamed_task") -> AsyncIterator[None]:
+        """Waits for the card and holds it inside the block; with the end of the request it is given back.
+
+        Raises `QueueTimeout`.
+        """
+        context, scheduler = self._calls.context, self._calls.house.scheduler
+        done = await self._calls.here(self._calls.hold(scheduler.lease([GPU], key=context.key, request_id=context.id)))
+        try:
+            yield
+        finally:
+            self._calls.soon(done.set)
+
+    def get_status(self) -> dict[str, Any]:
+        """The strategy, its limit, and how many tasks hold the card or wait for it."""
+        return self._manager.get_status()
 
 
 class _Call(msgspec.Struct, frozen=True):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from lollms_core.errors import UnsupportedFeature
+from lollms_core.errors import UnsupportedFeature, WorkflowFailed
 from lollms_core.flows.answer import answer
 from lollms_core.protocols.lollms_input import InputData
 from lollms_core.types import (
@@ -37,6 +37,7 @@ from lollms_runtime.observe import LogObserver
 from lollms_server.core.bindings import Binding
 from lollms_server.core.requests import CURRENT, LOG, RequestContext
 from lollms_server.core.resources import resources_of
+from lollms_server.core.scheduler import GPU, Lease
 
 if TYPE_CHECKING:
     from lollms_server.core.services import Services
@@ -52,7 +53,7 @@ _STOPPED = 0.1
 class Calls:
     """The calls of one run. `call` is what the request asks of `binding`, `show` sends events to the caller.
 
-    `usage` and `receipt` add up over the calls that are complete.
+    `usage` and `receipt` add up over the calls that are complete, `model` is what answered the last of them.
     """
 
     def __init__(
@@ -70,10 +71,12 @@ class Calls:
         self.house = house
         self.usage: Usage | None = None
         self.receipt: tuple[ReceiptItem, ...] = ()
+        self.model = ""
+        self._cards = 0  # that the script holds itself
         self._binding = binding
         self._show = show
         self._loop = asyncio.get_running_loop()
-        self._running: set[asyncio.Task[Reply]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def here(self, work: Awaitable[T]) -> T:
@@ -85,6 +88,14 @@ class Calls:
         if asyncio.get_running_loop() is self._loop:
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(awaited(), self._loop))
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Call a function on the server's event loop."""
+        self._loop.call_soon_threadsafe(function)
+
+    def peek(self, name: str) -> Binding | None:
+        """A binding if it is loaded; the one of the request stays the same."""
+        return self._binding if name == self.instance else self.house.manager.peek(name)
 
     async def binding(self, name: str) -> Binding:
         """A binding as it is now; the one of the request stays the same. Raises `NotFound`, `InstanceUnavailable`."""
@@ -116,6 +127,36 @@ class Calls:
         task.add_done_callback(self._running.discard)
         return asked
 
+    async def hold(self, lease: Lease) -> asyncio.Event:
+        """Take a lease for the script; it is given back when the event is set, and with the end of the run."""
+        held: asyncio.Future[None] = self._loop.create_future()
+        done = asyncio.Event()
+
+        async def holding() -> None:
+            async with lease:
+                self._cards += 1
+                try:
+                    if not held.done():
+                        held.set_result(None)
+                    await done.wait()
+                finally:
+                    self._cards -= 1
+
+        if self._closed:
+            await asyncio.sleep(_STOPPED)
+            raise asyncio.CancelledError("the request has ended")
+        task = self._loop.create_task(holding())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            await asyncio.wait([held, task], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            await task
+        return done
+
     async def close(self) -> None:
         """Stop all calls; returns when their leases are given back."""
         self._closed = True
@@ -127,8 +168,11 @@ class Calls:
 
     async def _answered(self, instance: str, call: GenerationCall, about: RequestContext, asked: ScriptCall) -> Reply:
         binding = await self.binding(instance)
+        resources = resources_of(instance, binding, call.model)
+        if self._cards and GPU in resources:
+            raise WorkflowFailed("The script asks a model that needs the graphics card while it holds the card itself.")
         lease = self.house.scheduler.lease(
-            resources_of(instance, binding, call.model),
+            resources,
             key=self.context.key,
             request_id=self.context.id,
             on_position=self._moved,
@@ -137,8 +181,9 @@ class Calls:
         async with lease:
             self.context.position = None
             reply = await adrive(answer(call), _Direct(binding), asked.take, about.observer)
-        self.usage = _sum(self.usage, reply.usage)
+        self.usage = reply.usage if self.usage is None else self.usage + reply.usage
         self.receipt += tuple(item for item in reply.receipt if item not in self.receipt)
+        self.model = reply.model or call.model or self.model
         return reply if reply.model else msgspec.structs.replace(reply, model=call.model)
 
     async def _moved(self, position: int) -> None:
@@ -225,15 +270,3 @@ class _Direct:
 
     async def count(self, text: str) -> int:
         return await self._binding.count_tokens(text)
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Two counts together; what one of them does not know is taken from the other."""
-    if one is None or other is None:
-        return one or other
-
-    def both(name: str) -> int | None:
-        counts = [count for count in (getattr(one, name), getattr(other, name)) if count is not None]
-        return sum(counts) if counts else None
-
-    return Usage(both("prompt_tokens"), both("completion_tokens"), both("total_tokens"))
