@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from lollms_cli.findings import LOCAL, Check
+from lollms_cli.findings import Check
 from lollms_cli.server_calls import Health, health, request
 from lollms_core.errors import LollmsError
 
 __all__ = ["check_server"]
 
-_HELLO = {"type": "text", "role": "user_prompt", "data": "Hello"}
+_LISTS = {"binding": "list_bindings", "personality": "list_personalities", "functions": "list_functions"}
 _REASON = 500  # characters of a server's sentence that are shown
 
 
@@ -42,15 +42,18 @@ def _running(address: str, found: Health) -> Iterator[Check]:
     key = key_for(address)
     if found.api_key_required and not key:
         yield Check("bad", "server", f"{address} wants a key, and none is known here: export LOLLMS_API_KEY=...")
-    elif found.api_key_required:
+        return
+    if found.api_key_required:
         source = "LOLLMS_API_KEY" if os.environ.get("LOLLMS_API_KEY", "").strip() else str(key_file())
-        yield _key_check(address, key, source)
-    if found.models == "failed":
-        faults = list(_failed(address, key))
-        for fault in faults:
-            yield Check("bad", "server", f"{address}: {fault}")
-        if not faults:
-            yield Check("bad", "server", f"{address}: models failed; the server's log says why")
+        check = _key_check(address, key, source)
+        yield check
+        if check.state == "bad":
+            return
+    problems = list(_problems(address, key))
+    for problem in problems:
+        yield Check("bad", "server", f"{address}: {problem}")
+    if found.models == "failed" and not any(problem.startswith("binding ") for problem in problems):
+        yield Check("bad", "server", f"{address}: models failed; the server's log says why")
 
 
 def _key_check(address: str, key: str, source: str) -> Check:
@@ -68,32 +71,20 @@ def _key_check(address: str, key: str, source: str) -> Check:
     return Check("ok", "server", f"{address} accepts the key of {source}")
 
 
-def _failed(address: str, key: str) -> Iterator[str]:
-    """Which instances of a server failed, and why, as far as it says.
-
-    The reason is what a request to the instance is answered with. Instances that work and are not on that machine are
-    not asked, because that may cost something.
-    """
-    configured = _ask(f"{address}/api/v1/list_bindings", key).get("binding_instances")
-    active = _ask(f"{address}/api/v1/list_active_bindings", key).get("bindings")
-    defaults = _ask(f"{address}/api/v1/get_default_bindings", key).get("defaults")
-    if not isinstance(configured, dict) or not isinstance(active, dict) or not isinstance(defaults, dict):
-        return
-    names = [*configured, *({defaults.get("ttt_binding")} - {None, *configured})]
-    for name in names:
-        about = active.get(name)
-        if isinstance(about, dict) and about.get("type") != LOCAL:
-            continue
-        question = {"input_data": [_HELLO], "binding_name": name, "parameters": {"max_tokens": 1}}
-        said = _ask(f"{address}/api/v1/generate", key, question)
-        if reason := said.get("detail"):
-            yield f"the instance {name} failed: {str(reason)[:_REASON]}"
+def _problems(address: str, key: str) -> Iterator[str]:
+    """What the server could not load, or what is not well, each with its place and reason as far as it says."""
+    for kind, route in _LISTS.items():
+        found = _ask(f"{address}/api/v1/{route}", key).get("problems")
+        for problem in found if isinstance(found, list) else []:
+            if isinstance(problem, dict):
+                file, line = problem.get("file"), problem.get("line")
+                place = f"{file}:{line}: " if file and line else f"{file}: " if file else ""
+                yield f"{kind} {problem.get('name')}: {place}{str(problem.get('reason'))[:_REASON]}"
 
 
-def _ask(url: str, key: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _ask(url: str, key: str) -> dict[str, Any]:
     """What a route answers, also where it is an error; {} for nothing that can be read."""
-    method, content = ("GET", b"") if body is None else ("POST", msgspec.json.encode(body))
     try:
-        return msgspec.json.decode(request(method, url, key=key, body=content).body, type=dict[str, Any])
+        return msgspec.json.decode(request("GET", url, key=key).body, type=dict[str, Any])
     except (LollmsError, msgspec.DecodeError, UnicodeError, RecursionError):
         return {}

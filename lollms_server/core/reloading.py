@@ -61,8 +61,6 @@ class Reloader:
         async with self._turn:
             self._next = None  # what changes from here on may come too late for this one
             report = await self._reload()
-        for problem in report.failed:
-            _log.error("not reloaded: %s", problem)
         _log.info("reloaded %d, kept %d, failed %d", len(report.loaded), len(report.kept), len(report.failed))
         return report
 
@@ -78,7 +76,10 @@ class Reloader:
         try:
             config = await asyncio.to_thread(reread, self._loaded)
         except ConfigError as error:
-            return ReloadReport(failed=_problems(self._loaded, error))
+            problems = _problems(self._loaded, error)
+            for problem in problems:
+                _log.error("not reloaded: %s", problem)
+            return ReloadReport(failed=problems)
         report = ReloadReport()
         for manager in self._managers:
             report += await manager.reload(config)

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -66,6 +67,7 @@ def serve(config_dir: Path, host: str | None = None, port: int | None = None, pr
     without a configuration gets a first one. Nothing is raised: what is wrong is said on standard error.
     """
     say = printer or _say
+    first: FirstStart | None = None
     try:
         _check_workers()
         first = ensure_config(config_dir)
@@ -73,6 +75,8 @@ def serve(config_dir: Path, host: str | None = None, port: int | None = None, pr
         address, number = loaded.config.server.host, loaded.config.server.port if port is None else port
         sock = listen_on(address, number)
     except LollmsError as error:
+        for line in _first_lines(first) if first is not None else ():  # a new key is shown now or never
+            say(line)
         return _fail(error)
     except KeyboardInterrupt:
         return _KILLED + signal.SIGINT
@@ -169,7 +173,7 @@ def _greeting(loaded: LoadedConfig, port: int, first: FirstStart | None) -> list
         having = "with" if loaded.keys.required else "without"
         lines.append(f"Other machines can reach it, over plain HTTP, {having} a key.")
     if first is None and (place := _place_of_key(loaded)) is not None:
-        lines.append(f"Your key is in {place}.")
+        lines.append(f'Your key: export LOLLMS_API_KEY="$(cat {shlex.quote(str(place))})"')
     key = ' -H "X-API-Key: $LOLLMS_API_KEY"' if loaded.keys.required else ""
     body = f'{{"input_data": [{{"type": "text", "role": "user_prompt", "data": "{_PROMPT}"}}], "stream": true}}'
     lines.append("Try it:")

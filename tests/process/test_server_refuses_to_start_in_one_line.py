@@ -33,6 +33,16 @@ def test_a_port_in_use(tmp_path: Path) -> None:
     assert said.splitlines() == [said] and str(port) in said and "--port" in said
 
 
+def test_a_first_start_that_finds_its_port_in_use_shows_the_key_it_made(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with server_process(tmp_path, port=taken.getsockname()[1]) as server:
+            assert server.wait_end() == 1
+    (key,) = [line for line in server.out if line.startswith("export LOLLMS_API_KEY=")]
+    assert len(key) > 40
+
+
 def test_an_address_that_this_machine_does_not_have(tmp_path: Path) -> None:
     write_config(tmp_path)
     code, said = refusal(tmp_path, "--host", "192.0.2.1")

@@ -48,12 +48,10 @@ class Doctor:
         file.chmod(0o600)
 
     def serves(self, health: Health | None, answers: Mapping[str, tuple[int, Any]]) -> None:
-        def request(method: str, url: str, *, key: str = "", body: bytes = b"") -> HttpResponse:
+        def request(method: str, url: str, *, key: str = "") -> HttpResponse:
             route = url.split("/api/v1/")[1]
             self.asked.append(f"{route} {key}")
-            if body:
-                route = f"{route} {json.loads(body)['binding_name']}"
-            status, said = answers[route]
+            status, said = answers.get(route, (404, {}))
             return HttpResponse(status, {}, json.dumps(said).encode())
 
         self._monkeypatch.setattr(doctor_server, "health", lambda address: health)
@@ -141,34 +139,27 @@ def test_a_key_that_the_server_refuses_is_a_fault(
     assert "sk-wrong" not in fault
     doctor.serves(Health("1", True, "ready"), {"get_default_bindings": (200, {})})
     assert doctor.run(0) == []
-    assert doctor.asked == ["get_default_bindings sk-wrong-0123456789"] * 2
+    asked = [each.removesuffix(" sk-wrong-0123456789") for each in doctor.asked]
+    assert asked[:2] == ["get_default_bindings"] * 2  # a key that is refused is not tried again
+    assert asked[2:] == ["list_bindings", "list_personalities", "list_functions"]
 
 
-def test_failed_models_of_a_running_server_are_faults_with_their_reasons(doctor: Doctor) -> None:
+def test_what_a_running_server_could_not_load_are_faults_with_their_reasons(doctor: Doctor) -> None:
     doctor.write()
-    instances = {
-        "broken": {"type": "llamacpp_binding"},
-        "lost": {"type": "openai_binding"},
-        "works": {"type": "llamacpp_binding"},
-        "service": {"type": "openai_binding"},
-    }
-    active = {name: about for name, about in instances.items() if name != "lost"}
+    lost = {"name": "lost", "file": "", "line": None, "reason": "It cannot be reached."}
     answers = {
-        "list_bindings": (200, {"binding_instances": instances}),
-        "list_active_bindings": (200, {"bindings": active}),
-        "get_default_bindings": (200, {"defaults": {"ttt_binding": "unread"}}),
-        "generate broken": (503, {"detail": "The file is cut short.", "code": "model_load_failed"}),
-        "generate lost": (503, {"detail": "It failed to load."}),
-        "generate works": (200, {"output": []}),
-        "generate unread": (503, {"detail": "It is not there."}),
+        "list_bindings": (200, {"problems": [lost]}),
+        "list_personalities": (200, {"problems": [{**lost, "name": "odd", "file": "config.yaml", "line": 3}]}),
+        "list_functions": (200, {"problems": [{**lost, "name": "bad", "file": "bad.py", "reason": "SyntaxError"}]}),
     }
-    doctor.serves(Health("1", False, "failed"), answers)
-    faults = doctor.run(1)
-    assert [fault.partition("9601: ")[2] for fault in faults] == [
-        "the instance broken failed: The file is cut short.",
-        "the instance lost failed: It failed to load.",
-        "the instance unread failed: It is not there.",
-    ]
+    for state in ("ready", "failed"):
+        doctor.serves(Health("1", False, state), answers)
+        assert [fault.partition("9601: ")[2] for fault in doctor.run(1)] == [
+            "binding lost: It cannot be reached.",
+            "personality odd: config.yaml:3: It cannot be reached.",
+            "functions bad: bad.py: SyntaxError",
+        ]
     doctor.serves(Health("1", False, "failed"), dict.fromkeys(answers, (500, "no")))
     (fault,) = doctor.run(1)
     assert "models failed; the server's log says why" in fault
+

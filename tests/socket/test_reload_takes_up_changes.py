@@ -313,7 +313,8 @@ def test_reloads_at_the_same_time_take_turns(tmp_path: Path) -> None:
         own.change_code('WORD = "first"', 'WORD = "second"')
         with ThreadPoolExecutor(4) as pool:
             reports = list(pool.map(lambda _: reload(server), range(4)))
-        assert sorted(len(report["loaded"]) for report in reports) == [0, 0, 0, 2]
+        counts = {len(report["loaded"]) for report in reports}
+        assert 2 in counts and counts <= {0, 2}  # those that came together have one report
     assert own.notes.count("start one-second") == 1
 
 

@@ -119,7 +119,7 @@ class PersonalityManager:
             )
             self._forget_unused()
         for problem in report.failed:
-            _log.warning("A personality could not be loaded anew: %s", problem)
+            _log.warning("A personality is left out: %s", problem)
         self._try_later()
         return report
 
