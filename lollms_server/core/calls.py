@@ -89,13 +89,12 @@ async def build_call(
 
 def _is_plain(items: Sequence[InputData], inputs: Sequence[str], max_item_bytes: int) -> bool:
     """Whether the input is a conversation in text and nothing else, as nearly all are; it needs no further check."""
-    return "text" in inputs and all(
-        item.type == "text"
-        and item.role in HISTORY_ROLES
-        and len(item.data) <= max_item_bytes
-        and item.mime_type is None
-        for item in items
-    )
+    for item in items:
+        if item.type != "text" or item.role not in HISTORY_ROLES or item.mime_type is not None:
+            return False
+        if len(item.data) > max_item_bytes:
+            return False
+    return "text" in inputs
 
 
 async def _checked(

@@ -38,6 +38,7 @@ class KeyRing:
 
     def __init__(self, allowed: Iterable[str]) -> None:
         self._keys = self._read(allowed)
+        self._ids = frozenset(name for _, name in self._keys)
         self.required = bool(self._keys)
 
     @staticmethod
@@ -62,13 +63,14 @@ class KeyRing:
 
     def allows(self, name: str) -> bool:
         """Whether the key of this id is still allowed; without required keys nobody needs one."""
-        return not self.required or any(known == name for _, known in self._keys)
+        return not self.required or name in self._ids
 
     def replace(self, allowed: Iterable[str]) -> frozenset[str]:
         """Allow exactly these keys from now on, as after SIGHUP; returns the ids of the keys taken away."""
-        before = {name for _, name in self._keys}
+        before = self._ids
         self._keys = self._read(allowed)
-        return frozenset(before - {name for _, name in self._keys})
+        self._ids = frozenset(name for _, name in self._keys)
+        return before - self._ids
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -162,4 +162,3 @@ def test_what_a_running_server_could_not_load_are_faults_with_their_reasons(doct
     doctor.serves(Health("1", False, "failed"), dict.fromkeys(answers, (500, "no")))
     (fault,) = doctor.run(1)
     assert "models failed; the server's log says why" in fault
-
