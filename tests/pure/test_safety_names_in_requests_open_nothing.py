@@ -73,6 +73,8 @@ class Watch:
     """The file events of this process while it is on. An audit hook cannot be taken away, so it is switched."""
 
     def __init__(self) -> None:
+        for encoding in ("utf-16-le", "utf-16-be", "idna", "punycode"):  # modules that Python opens at first use
+            "".encode(encoding)
         self.on = False
         self.seen: list[tuple[str, str]] = []
         sys.addaudithook(self._hook)

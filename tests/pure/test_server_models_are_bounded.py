@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from starlette.routing import BaseRoute
 
@@ -79,7 +79,7 @@ def test_the_test_sees_what_is_not_bounded() -> None:
     assert list(unbounded(str, [], "x")) == ["x: str"]
     assert list(unbounded(list[str], [], "x")) == ["x: list[str]", "x[0]: str"]
     assert list(unbounded(int | None, [], "x"))
-    assert list(unbounded(Annotated[str, models.Field(max_length=5)], [], "x")) == []
+    assert list(unbounded(Annotated[str, Field(max_length=5)], [], "x")) == []
 
 
 def routes() -> Iterator[BaseRoute]:
