@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -44,6 +45,14 @@ class Odd(EchoBinding):
 
     async def embed(self, texts: Sequence[str], model_name: str | None = None) -> Embeddings:
         return Embeddings(tuple((1.0,) for _ in texts), HALF)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What is logged here cannot be written, and a report of it would end the run."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from lollms_server.core.problems import Problem, problem_of
 
 __all__ = ["SHIPPED", "Types", "check_class", "code_digest", "discover"]
 
+_STOP_SECONDS = 5.0
 SHIPPED = Path(lollms_server.__file__).resolve().parent / "zoos" / "bindings"
 _PACKAGE = "lollms_server.zoos.bindings"
 _CHECK = f"{__name__}:check_class"
@@ -127,10 +128,12 @@ class Types:
         more = f" Folders that cannot be used: {broken}." if broken else ""
         raise ConfigError(f"bindings_map gives it the type {type_name}, but there are only: {known}.{more}")
 
-    def stop(self) -> None:
-        """End the trials that run."""
+    async def stop(self) -> None:
+        """End the trials that run, with their processes."""
         for trial in self._trials.values():
             trial.cancel()
+        if self._trials:
+            await asyncio.wait(self._trials.values(), timeout=_STOP_SECONDS)
 
     def _trial(self, card: Card) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._try(card))

@@ -96,7 +96,7 @@ class BindingManager:
     async def stop(self) -> None:
         """Stop every binding; none can hold up the others for more than ten seconds."""
         if self._types is not None:
-            self._types.stop()
+            await self._types.stop()
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -249,7 +249,7 @@ class BindingManager:
                 wanted = [item for item in config.bindings_map.items() if not self._is_given(item[0])]
                 fresh = await asyncio.gather(*(self._renewed(*item, types, surroundings) for item in wanted))
             except BaseException:
-                types.stop()
+                await types.stop()
                 raise
             return self._swap(config, types, {name: new for (name, _), new in zip(wanted, fresh, strict=True)})
 
