@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lollms_core.errors import InstanceUnavailable, InvalidRequest, LollmsError, NotFound
+from lollms_core.errors import InstanceUnavailable, InvalidRequest, NotFound
 from lollms_runtime.import_probe import Prober
 from lollms_runtime.third_party import forget
 from lollms_server.core.bindings import Binding, ModelState, Surroundings
@@ -247,7 +247,9 @@ class BindingManager:
             try:
                 await types.judged()
                 wanted = [item for item in config.bindings_map.items() if not self._is_given(item[0])]
-                fresh = await asyncio.gather(*(self._renewed(*item, types, surroundings) for item in wanted))
+                versions = await asyncio.to_thread(self._maker.versions, wanted, types)
+                renewed = (self._renewed(*item, versions[item[0]], types, surroundings) for item in wanted)
+                fresh = await asyncio.gather(*renewed)
             except BaseException:
                 await types.stop()
                 raise
@@ -257,11 +259,12 @@ class BindingManager:
         slot = self._slots.get(name)
         return slot is not None and slot.given
 
-    async def _renewed(self, name: str, kind: str, types: Types, surroundings: Surroundings) -> Slot | None:
+    async def _renewed(
+        self, name: str, kind: str, version: str, types: Types, surroundings: Surroundings
+    ) -> Slot | None:
         """A new slot for an instance, loaded or failed; None when the one there is can stay as it is."""
         new, old = Slot(name, kind), self._slots.get(name)
-        with contextlib.suppress(LollmsError, OSError):  # it will be met again, and told, when the slot is made
-            new.version = await self._maker.version(name, kind, types)
+        new.version = version
         if old is not None and old.works and new.version == old.version:
             return None
         self._alive.add(new)

@@ -9,10 +9,11 @@ put on a thread, and one that blocks holds up the server; the watchdog then name
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -111,6 +112,15 @@ class Maker:
         """A hash of all that an instance is made of: its file, its type, the card and the code. Raises `LollmsError`
         and OSError."""
         return await asyncio.to_thread(self._version, name, type_name, types)
+
+    def versions(self, wanted: Iterable[tuple[str, str]], types: Types) -> dict[str, str]:
+        """The version of each instance, "" of one that cannot be read; to be called on one thread for all of them."""
+        found = {}
+        for name, kind in wanted:
+            found[name] = ""
+            with contextlib.suppress(LollmsError, OSError):  # it will be met again, and told, when the slot is made
+                found[name] = self._version(name, kind, types)
+        return found
 
     def _version(self, name: str, type_name: str, types: Types) -> str:
         card = types.card(type_name)
