@@ -6,14 +6,14 @@ answered as `user_prompt`; `system_context` items are the system message. A conv
 than the user, such as one that waits for the model to go on after a tool's result, has no `user_prompt`. Image items
 belong to the last turn of the user: the wire has no place for those of earlier turns, so they come along with it and
 the receipt says so. Whatever else a list holds (a sound, a document, the mask of an image) is no part of a
-conversation; `other_items` tells it apart.
+conversation; `in_conversation` tells it apart.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 
@@ -31,7 +31,6 @@ __all__ = [
     "in_conversation",
     "items_of",
     "messages_of",
-    "other_items",
     "sniff_image",
 ]
 
@@ -107,9 +106,6 @@ class InputData(Protocol):
     def metadata(self) -> dict[str, Any] | None: ...
 
 
-ItemT = TypeVar("ItemT", bound=InputData)
-
-
 def conversation_roles(kind: str) -> tuple[str, ...]:
     """The roles in which items of a type are part of a conversation."""
     return {"text": HISTORY_ROLES, "image": IMAGE_ROLES}.get(kind, ())
@@ -118,11 +114,6 @@ def conversation_roles(kind: str) -> tuple[str, ...]:
 def in_conversation(kind: str, role: str) -> bool:
     """Whether an item is part of the conversation."""
     return role in conversation_roles(kind)
-
-
-def other_items(items: Sequence[ItemT]) -> tuple[tuple[int, ItemT], ...]:
-    """The items that are no part of the conversation, each with its place in the list (counted from 0)."""
-    return tuple((place, item) for place, item in enumerate(items) if not in_conversation(item.type, item.role))
 
 
 def messages_of(items: Sequence[InputData], images: Mapping[int, ImagePart] | None = None) -> tuple[Message, ...]:

@@ -22,7 +22,7 @@ from lollms_core.errors import (
 )
 from lollms_core.protocols.base import Reader, Target
 from lollms_core.protocols.lollms import LollmsCodec
-from lollms_core.protocols.lollms_input import InputItem, items_of, messages_of, other_items
+from lollms_core.protocols.lollms_input import InputItem, in_conversation, items_of, messages_of
 from lollms_core.protocols.lollms_wire import (
     GenerateResponse,
     OutputItem,
@@ -332,7 +332,8 @@ def test_items_that_cannot_be_used_are_named(item: InputItem, words: str) -> Non
 def test_items_of_other_roles_and_types_are_no_part_of_the_conversation(item: InputItem) -> None:
     items = [InputItem("text", "user_prompt", "hi"), item, InputItem("text", "system_context", "s")]
     assert messages_of(items) == (Message.system("s"), Message.user("hi"))
-    assert other_items(items) == ((1, item),)
+    others = [(place, each) for place, each in enumerate(items) if not in_conversation(each.type, each.role)]
+    assert others == [(1, item)]
 
 
 def test_images_that_were_decoded_before_are_not_decoded_again() -> None:
