@@ -23,7 +23,7 @@ from lollms_core.types import Batch, GenerationCall, ModelInfo
 from lollms_runtime.cancel import Cancel
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+    from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
     from lollms_runtime.upstream import Upstream
 
 __all__ = ["HttpBinding", "model_entry"]
@@ -70,7 +70,7 @@ class HttpBinding(NativeBinding):
         self._verify_tls = bool(verify_ssl_certificate)
         self._timeouts = _timeouts(timeouts)
         self._lock = threading.Lock()
-        self._transport: Httpx2Transport | None = None
+        self._transport: Httpcore2Transport | None = None
 
     @property
     def codec(self) -> Codec:
@@ -154,12 +154,12 @@ class HttpBinding(NativeBinding):
 
     def _upstream(self) -> Upstream:
         """What a call goes through; only the connections outlive it."""
-        from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+        from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
         from lollms_runtime.upstream import Upstream
 
         with self._lock:
             if self._transport is None:
-                self._transport = Httpx2Transport()
+                self._transport = Httpcore2Transport()
                 weakref.finalize(self, self._transport.close)
             return Upstream(self.codec, self.target, self._transport)
 

@@ -34,7 +34,7 @@ from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import adrive, drive
 from lollms_runtime.scripted import ScriptedPorts
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 from tests.support.feeding import merged
 from tests.support.server import PortsBinding, Served, running_server
@@ -116,7 +116,7 @@ def in_place(reply: ScriptedReply, servers: Servers, call: GenerationCall) -> Ou
 
 
 def sync_upstream(reply: ScriptedReply, servers: Servers, call: GenerationCall) -> Outcome:
-    transport = Httpx2Transport()
+    transport = Httpcore2Transport()
     try:
         return pulled(Upstream(LollmsCodec(), Target(servers.first.url, servers.first.key), transport), call)
     finally:

@@ -19,7 +19,7 @@ from lollms_core.errors import Cancelled
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
 
 __all__ = ["CLIENTS", "Client", "Exchanged"]
 
@@ -83,14 +83,14 @@ class SyncClient:
         return result
 
     def in_turn(self, requests: Sequence[HttpRequest], limits: Limits = DEFAULT) -> list[Exchanged | Exception]:
-        transport = Httpx2Transport(limits)
+        transport = Httpcore2Transport(limits)
         try:
             return [self._one(transport, request, Cancel()) for request in requests]
         finally:
             transport.close()
 
     def at_once(self, requests: Sequence[HttpRequest]) -> list[Exchanged | Exception]:
-        transport = Httpx2Transport()
+        transport = Httpcore2Transport()
         results: list[Exchanged | Exception] = [AssertionError("did not run")] * len(requests)
 
         def work(index: int) -> None:
@@ -105,7 +105,7 @@ class SyncClient:
         return results
 
     def partly(self, request: HttpRequest, pause: float = 0.0) -> tuple[bytes, Exception | None]:
-        transport, got = Httpx2Transport(), b""
+        transport, got = Httpcore2Transport(), b""
         try:
             with transport.open(request, Cancel()) as response:
                 for data in response.chunks():
@@ -119,7 +119,7 @@ class SyncClient:
         return got, None
 
     def counted(self, request: HttpRequest, limits: Limits = DEFAULT) -> tuple[int, int, Exception | None]:
-        transport, size, longest = Httpx2Transport(limits), 0, 0
+        transport, size, longest = Httpcore2Transport(limits), 0, 0
         try:
             with transport.open(request, Cancel()) as response:
                 for data in response.chunks():
@@ -131,7 +131,7 @@ class SyncClient:
         return size, longest, None
 
     def leave(self, request: HttpRequest, then: Callable[[], None]) -> None:
-        transport = Httpx2Transport()
+        transport = Httpcore2Transport()
         with transport.open(request, Cancel()) as response:
             for data in response.chunks():
                 assert data
@@ -140,7 +140,7 @@ class SyncClient:
         transport.close()
 
     def cancelled(self, request: HttpRequest, when: Callable[[], object], then: Callable[[], None]) -> float:
-        transport, cancel = Httpx2Transport(), Cancel()
+        transport, cancel = Httpcore2Transport(), Cancel()
         results: list[Exchanged | Exception] = []
         thread = threading.Thread(target=lambda: results.append(self._one(transport, request, cancel)))
         thread.start()
@@ -155,7 +155,7 @@ class SyncClient:
         return seconds
 
     def closed(self, request: HttpRequest, when: Callable[[], object]) -> Exception | None:
-        transport = Httpx2Transport()
+        transport = Httpcore2Transport()
         results: list[Exchanged | Exception] = []
         thread = threading.Thread(target=lambda: results.append(self._one(transport, request, Cancel())))
         thread.start()
@@ -164,7 +164,7 @@ class SyncClient:
         thread.join()
         return results[0] if isinstance(results[0], Exception) else None
 
-    def _one(self, transport: Httpx2Transport, request: HttpRequest, cancel: Cancel) -> Exchanged | Exception:
+    def _one(self, transport: Httpcore2Transport, request: HttpRequest, cancel: Cancel) -> Exchanged | Exception:
         try:
             with transport.open(request, cancel) as response:
                 chunks = list(response.chunks())
@@ -301,7 +301,7 @@ class AsyncClient:
 
 
 CLIENTS: dict[str, Client] = {
-    "httpx2": SyncClient(),
+    "httpcore2": SyncClient(),
     "aiohttp": AsyncClient(),
     "aiohttp-uvloop": AsyncClient(uvloop.new_event_loop),
 }

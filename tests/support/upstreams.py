@@ -19,12 +19,12 @@ from lollms_core.types import Batch, Event, GenerationCall, Message, Reply, Tool
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Sink, Steps, adrive, drive
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.httpx2_sync import Httpx2Transport
+from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 
 __all__ = ["CALL", "KINDS", "Outcome", "answer_of", "call", "cancelled", "fetch", "target"]
 
-KINDS = ["httpx2", "aiohttp"]
+KINDS = ["httpcore2", "aiohttp"]
 
 QUICK = Timeouts(connect=2, first_byte=0.1, idle=0.1, total=10)
 
@@ -97,8 +97,8 @@ def answer_of(
     """Ask, and collect everything; or leave after `until` events, then call `then` while the transport is open."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, timeouts)
     shown: list[Event] = []
-    if kind == "httpx2":
-        transport = Httpx2Transport()
+    if kind == "httpcore2":
+        transport = Httpcore2Transport()
         steps = drive(answer(asked), _Ports(Upstream(chosen, there, transport, retry=retry)), Cancel())
         try:
             while until is None or len(shown) < until:
@@ -145,8 +145,8 @@ def cancelled(
 ) -> float:
     """Ask, cancel from outside once `when` has returned, call `then`; seconds until the work had ended."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, Timeouts(first_byte=20, idle=20))
-    if kind == "httpx2":
-        transport, cancel = Httpx2Transport(), Cancel()
+    if kind == "httpcore2":
+        transport, cancel = Httpcore2Transport(), Cancel()
         ended: list[BaseException | None] = []
 
         def run() -> None:
@@ -195,8 +195,8 @@ def cancelled(
 def fetch(kind: str, request: HttpRequest, retry: RetryPolicy = NO_RETRY) -> HttpResponse:
     """A small complete request."""
     codec, there = ChatCodec(OPENAI), target(request.url)
-    if kind == "httpx2":
-        transport = Httpx2Transport()
+    if kind == "httpcore2":
+        transport = Httpcore2Transport()
         try:
             return Upstream(codec, there, transport, retry=retry).fetch(request)
         finally:

@@ -1,8 +1,8 @@
-"""The synchronous transport: httpx2's connection pool over sockets of our own (see `sockets`).
+"""The synchronous transport: httpcore2's connection pool over sockets of our own (see `sockets`).
 
-The pool and the HTTP/1.1 parser are httpx2's; they are a package of their own, `httpcore2`. The client on top of them,
-with its cookies, redirects, proxies and environment variables, is left out: we want none of these, and it costs as much
-again per chunk.
+The pool and the HTTP/1.1 parser are those of `httpx2`, which keeps them in a package of their own, `httpcore2`. The
+client on top of them, with its cookies, redirects, proxies and environment variables, is left out: we want none of
+these, and it costs as much again per chunk.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from lollms_runtime.transport.sockets import Exchange, Wire
 
-__all__ = ["Httpx2Transport"]
+__all__ = ["Httpcore2Transport"]
 
 _KEEP_ALIVE = 30.0  # seconds for which an idle connection is kept
 
 _log = logging.getLogger(__name__)
 
 
-class Httpx2Transport:
+class Httpcore2Transport:
     """HTTP for threads. One object serves any number of them, and starts afresh in a forked child.
 
     `close()` ends the exchanges that are running and closes the idle connections; the object can be used again.
