@@ -1,4 +1,4 @@
-"""Generate text with any model: `LollmsClient`, its callbacks' `MSG_TYPE`, and what belongs to them.
+"""Generate text with any model: `LollmsClient` and `AsyncLollmsClient`, their callbacks' `MSG_TYPE`, and what belongs to them.
 
 Importing this package loads next to nothing; each name loads what it needs when it is first used.
 """
@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lollms_client.async_client import AsyncLollmsClient as AsyncLollmsClient
+    from lollms_client.async_stream import AsyncStream as AsyncStream
     from lollms_client.client import LollmsClient as LollmsClient
     from lollms_client.lollms_llm_binding import LollmsLLMBinding as LollmsLLMBinding
     from lollms_client.lollms_llm_binding import LollmsLLMBindingManager as LollmsLLMBindingManager
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from lollms_client.stream import Stream as Stream
 
 _HOMES = {
+    "AsyncLollmsClient": "async_client",
+    "AsyncStream": "async_stream",
     "ELF_COMPLETION_FORMAT": "lollms_types",
     "ELF_GENERATION_FORMAT": "lollms_types",
     "LollmsClient": "client",
@@ -34,6 +38,8 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022
+    "AsyncLollmsClient",
+    "AsyncStream",
     "ELF_COMPLETION_FORMAT",
     "ELF_GENERATION_FORMAT",
     "LollmsClient",

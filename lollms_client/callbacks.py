@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from lollms_client.lollms_types import MSG_TYPE
-from lollms_core.errors import LollmsError
+from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.types import (
     Batch,
     Done,
     Event,
+    Item,
     Media,
     Notice,
+    Output,
     Progress,
     ReplyFold,
     TextDelta,
@@ -33,7 +35,7 @@ from lollms_core.types import (
     ToolCallDelta,
 )
 
-__all__ = ["CallbackSink", "StreamingCallback", "adapted"]
+__all__ = ["AsyncCallbackSink", "CallbackSink", "StreamingCallback", "adapted", "item_text"]
 
 StreamingCallback: TypeAlias = Callable[..., Any]
 """Called as `callback(chunk, msg_type)`, and with `params` and `metadata` where it can take them."""
@@ -42,6 +44,7 @@ _Send: TypeAlias = Callable[[str, MSG_TYPE, Mapping[str, Any]], Any]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _EXTRAS = ("params", "metadata")
+_NO_PARAMS: Mapping[str, Any] = {}
 _STEPS = {
     "step": MSG_TYPE.MSG_TYPE_STEP,
     "step_start": MSG_TYPE.MSG_TYPE_STEP_START,
@@ -102,74 +105,156 @@ def _has(parameters: list[inspect.Parameter], kind: object) -> bool:
     return any(each.kind is kind for each in parameters)
 
 
-class CallbackSink:
-    """Shows events to a callback. `show` and `finish` return False when the callback wants the work to stop.
+class Spoken(NamedTuple):
+    """What a callback is told: its first two arguments, and `params`."""
 
-    A tool call is shown once, complete; an event without text is not shown. What the callback raises passes through.
-    """
+    text: str
+    kind: MSG_TYPE
+    params: Mapping[str, Any]
 
-    def __init__(self, callback: StreamingCallback) -> None:
-        self._send, self._tells_progress = adapted(callback)
+
+class Teller:
+    """Makes of events what a callback is told of them. A tool call is told once, complete."""
+
+    def __init__(self, *, progress: bool) -> None:
+        self._tells_progress = progress
         self._calls = ReplyFold()
         self._has_calls = False
+        self._has_text = False
 
-    def show(self, batch: Batch) -> bool:
-        """Show a batch, event by event; stops at the first False."""
+    def of(self, batch: Batch) -> Iterator[Spoken]:
+        """What to say about the events of a batch, in order."""
         for event in batch:
-            kind = type(event)
-            if kind is TextDelta:
-                text = event.text  # type: ignore[union-attr]
-                if text and self._send(text, MSG_TYPE.MSG_TYPE_CHUNK, {}) is False:
-                    return False
-            elif not self._show_other(event):
-                return False
-        return True
+            if type(event) is TextDelta:
+                if event.text:
+                    self._has_text = True
+                    yield Spoken(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS)
+            elif isinstance(event, ToolCallDelta):
+                self._calls.add((event,))
+                self._has_calls = True
+            elif isinstance(event, Done):
+                yield from self.rest()
+            elif isinstance(event, Output):
+                yield from self._items(event)
+            elif (not isinstance(event, Progress) or self._tells_progress) and (said := _spoken(event)) is not None:
+                yield said
 
-    def finish(self) -> bool:
-        """The stream has ended: show the tool calls that are complete now."""
+    def rest(self) -> Iterator[Spoken]:
+        """The stream has ended: the tool calls that are complete now."""
         if not self._has_calls:
-            return True
+            return
         reply, self._calls, self._has_calls = self._calls.done(), ReplyFold(), False
         for call in reply.tool_calls:
             text = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
             params = {"id": call.id, "name": call.name, "arguments": call.arguments}
-            if self._send(text, MSG_TYPE.MSG_TYPE_TOOL_CALL, params) is False:
-                return False
-        return True
+            yield Spoken(text, MSG_TYPE.MSG_TYPE_TOOL_CALL, params)
+
+    def _items(self, output: Output) -> Iterator[Spoken]:
+        """The items of a rich answer; its texts only when no text was shown before."""
+        for item in output.items:
+            facts = {"type": item.kind, "mime_type": item.mime, **item.metadata}
+            if item.kind == "text":
+                if not (output.replaces and self._has_text) and item.data:
+                    yield Spoken(str(item.data), MSG_TYPE.MSG_TYPE_CHUNK, facts)
+            elif item.kind in ("info", "error"):
+                kind = MSG_TYPE.MSG_TYPE_INFO if item.kind == "info" else MSG_TYPE.MSG_TYPE_WARNING
+                yield Spoken(item_text(item), kind, facts)
+            else:
+                yield Spoken(item_text(item), MSG_TYPE.MSG_TYPE_JSON_INFOS, {**facts, "data": item.data})
+
+
+def item_text(item: Item) -> str:
+    """An item of a rich answer as text: JSON as it is written, media by their kind and type."""
+    if item.kind in ("image", "audio", "video"):
+        return json.dumps({"type": item.kind, "mime_type": item.mime})
+    return item.data if isinstance(item.data, str) else json.dumps(item.data, ensure_ascii=False, default=str)
+
+
+class CallbackSink:
+    """Shows events to a callback. `show` and `finish` return False when the callback wants the work to stop.
+
+    An event without text is not shown. What the callback raises passes through. Raises `InvalidRequest` for a callback
+    that is a coroutine function: nobody would wait for it.
+    """
+
+    def __init__(self, callback: StreamingCallback) -> None:
+        if is_async(callback):
+            raise InvalidRequest(
+                "This streaming callback is `async def`, which only AsyncLollmsClient can wait for. Use that client, or "
+                "a callback made with `def`.",
+                param="streaming_callback",
+            )
+        self._send, tells_progress = adapted(callback)
+        self._teller = Teller(progress=tells_progress)
+
+    def show(self, batch: Batch) -> bool:
+        """Show a batch, event by event; stops at the first False."""
+        send = self._send
+        return all(send(*said) is not False for said in self._teller.of(batch))
+
+    def finish(self) -> bool:
+        """The stream has ended: show the tool calls that are complete now."""
+        return all(self._send(*said) is not False for said in self._teller.rest())
 
     def failed(self, error: LollmsError) -> None:
         """Tell the callback of an error; its answer does not matter any more, but what it raises passes through."""
-        self._send(error.message or type(error).__name__, MSG_TYPE.MSG_TYPE_EXCEPTION, {"code": error.code})
-
-    def _show_other(self, event: Event) -> bool:
-        if isinstance(event, ToolCallDelta):
-            self._calls.add((event,))
-            self._has_calls = True
-            return True
-        if isinstance(event, Done):
-            return self.finish()
-        if isinstance(event, Progress) and not self._tells_progress:
-            return True
-        shown = _spoken(event)
-        return shown is None or self._send(*shown) is not False
+        self._send(*_failure(error))
 
 
-def _spoken(event: Event) -> tuple[str, MSG_TYPE, Mapping[str, Any]] | None:
+class AsyncCallbackSink:
+    """As `CallbackSink`, for coroutines: a callback may be `def` or `async def`."""
+
+    def __init__(self, callback: StreamingCallback) -> None:
+        self._send, tells_progress = adapted(callback)
+        self._teller = Teller(progress=tells_progress)
+
+    async def show(self, batch: Batch) -> bool:
+        """See `CallbackSink.show`."""
+        return await self._tell(self._teller.of(batch))
+
+    async def finish(self) -> bool:
+        """See `CallbackSink.finish`."""
+        return await self._tell(self._teller.rest())
+
+    async def failed(self, error: LollmsError) -> None:
+        """See `CallbackSink.failed`."""
+        await self._tell((_failure(error),))
+
+    async def _tell(self, what: Iterable[Spoken]) -> bool:
+        for said in what:
+            wanted = self._send(*said)
+            if inspect.isawaitable(wanted):
+                wanted = await wanted
+            if wanted is False:
+                return False
+        return True
+
+
+def is_async(callback: StreamingCallback) -> bool:
+    """Whether calling it gives a coroutine."""
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None))
+
+
+def _failure(error: LollmsError) -> Spoken:
+    return Spoken(error.message or type(error).__name__, MSG_TYPE.MSG_TYPE_EXCEPTION, {"code": error.code})
+
+
+def _spoken(event: Event) -> Spoken | None:
     """What a callback is told about an event; None when there is nothing to say."""
     if isinstance(event, ThoughtDelta):
-        return (event.text, MSG_TYPE.MSG_TYPE_THOUGHT_CHUNK, {}) if event.text else None
+        return Spoken(event.text, MSG_TYPE.MSG_TYPE_THOUGHT_CHUNK, _NO_PARAMS) if event.text else None
     if isinstance(event, Progress):
         kind = _STEPS.get(event.kind)
         if kind is None:
             kind = MSG_TYPE.MSG_TYPE_INFO if event.fraction is None else MSG_TYPE.MSG_TYPE_STEP_PROGRESS
         facts = {"kind": event.kind, "fraction": event.fraction, "position": event.position}
-        return _sentence(event), kind, {name: value for name, value in facts.items() if value is not None}
+        return Spoken(_sentence(event), kind, {name: value for name, value in facts.items() if value is not None})
     if isinstance(event, Notice):
         kind = MSG_TYPE.MSG_TYPE_WARNING if event.level == "warning" else MSG_TYPE.MSG_TYPE_INFO
-        return (event.text, kind, event.data) if event.text else None
+        return Spoken(event.text, kind, event.data) if event.text else None
     if isinstance(event, Media):
         text = json.dumps({"mime": event.mime, "bytes": len(event.data)})
-        return text, MSG_TYPE.MSG_TYPE_JSON_INFOS, {"mime": event.mime, "data": event.data}
+        return Spoken(text, MSG_TYPE.MSG_TYPE_JSON_INFOS, {"mime": event.mime, "data": event.data})
     return None
 
 

@@ -55,7 +55,9 @@ _TEXT_KEYS = ("text", "content", "response", "generated_text")
 
 
 @contextlib.contextmanager
-def open_documented(binding: LollmsLLMBinding, call: GenerationCall, cancel: Cancel) -> Iterator[Iterator[Batch]]:
+def open_documented(
+    binding: LollmsLLMBinding, call: GenerationCall, cancel: Cancel, discussion: tuple[Any, str | None] | None = None
+) -> Iterator[Iterator[Batch]]:
     """Run a call on a binding and give its events. Raises what the binding does not support, and its errors, typed."""
     _refuse(binding, call)
     work = _Work(binding, call)

@@ -1,59 +1,86 @@
-"""One generation for callers of the documented methods: text back, a callback told, errors as a dictionary.
+"""One generation for a caller on a thread: a stream, a reply, or text with errors as a dictionary.
 
-This is the only place where an error becomes the documented dictionary; everything below raises.
+This is the only place where an error becomes the documented dictionary; everything below raises. Its twin for
+coroutines, `async_generation`, has the same names; `LollmsClient` is written with them, and `AsyncLollmsClient` made
+from it by exchanging the one module for the other.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
-from lollms_client.callbacks import CallbackSink, StreamingCallback
+from lollms_client.callbacks import CallbackSink, StreamingCallback, item_text
+from lollms_client.calls import Asked
+from lollms_client.lollms_llm_binding import LollmsLLMBinding
+from lollms_client.ports import BindingPorts
 from lollms_client.stream import Stream
 from lollms_core.errors import CallbackFailed, LollmsError, as_dict
 from lollms_core.flows.answer import answer
-from lollms_core.flows.base import Flow
-from lollms_core.types import GenerationCall, Reply
+from lollms_core.types import Reply
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.drive import Ports, drive
+from lollms_runtime.drive import drive
 from lollms_runtime.observe import NOTHING, Observer
 
-__all__ = ["error_result", "open_stream", "run", "text_or_error"]
+__all__ = [
+    "call",
+    "callback_failed",
+    "close_binding",
+    "complete",
+    "documented_text",
+    "error_result",
+    "open_stream",
+    "text_or_error",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def open_stream(flow: Flow[Reply], ports: Ports, observer: Observer = NOTHING) -> Stream:
-    """The stream of a flow; nothing happens before it is read."""
-    cancel = Cancel()
-    return Stream(drive(flow, ports, cancel, observer), cancel)
+def call(method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a method of a binding returns; it may take its time."""
+    return method(*args, **kwargs)
 
 
-def run(stream: Stream, callback: StreamingCallback | None = None) -> Reply:
-    """Read a stream to its end, showing its events to the callback.
+def close_binding(binding: LollmsLLMBinding) -> None:
+    """Let a binding go of its connections and processes."""
+    binding.close()
+
+
+def open_stream(asked: Asked, observer: Observer = NOTHING) -> Stream:
+    """The stream of an answer; nothing is sent before it is read. Raises `InvalidRequest` for what cannot be asked."""
+    prepared, cancel = asked.prepared(), Cancel()
+    ports = BindingPorts(asked.binding, asked.discussion)
+    return Stream(drive(answer(*prepared), ports, cancel, observer), cancel)
+
+
+def complete(asked: Asked, callback: StreamingCallback | None = None, observer: Observer = NOTHING) -> Reply:
+    """The whole answer, its events shown to the callback as they come.
 
     When the callback returns False the connection is closed and the reply so far comes back, with finish reason
     `cancelled`. When it raises, the connection is closed as well and `CallbackFailed` is raised from its error.
     """
     if callback is None:
-        return stream.result()
+        return open_stream(asked, observer).result()
     sink = CallbackSink(callback)
-    with stream:
+    with open_stream(asked, observer) as stream:
         for batch in stream.batches():
             try:
                 wanted = sink.show(batch)
             except Exception as error:
-                raise _callback_failed(error, _stopped(stream)) from error
+                raise callback_failed(error, _stopped(stream)) from error
             if not wanted:
                 return _stopped(stream)
         reply = stream.result()
         try:
             sink.finish()
         except Exception as error:
-            raise _callback_failed(error, reply) from error
+            raise callback_failed(error, reply) from error
         return reply
 
 
 def text_or_error(
-    call: GenerationCall,
-    ports: Ports,
+    asked: Asked,
     callback: StreamingCallback | None = None,
     *,
     raise_errors: bool = False,
@@ -64,7 +91,7 @@ def text_or_error(
     With `raise_errors` the error is raised instead.
     """
     try:
-        return run(open_stream(answer(call), ports, observer), callback).text
+        return documented_text(complete(asked, callback, observer))
     except LollmsError as error:
         return error_result(error, callback, raise_errors=raise_errors)
 
@@ -81,15 +108,23 @@ def error_result(error: LollmsError, callback: StreamingCallback | None, *, rais
     return as_dict(error)
 
 
+def documented_text(reply: Reply) -> str:
+    """The text of a reply. One that consists of JSON alone, as some personalities answer, is that JSON."""
+    if reply.text or not reply.items:
+        return reply.text
+    return "\n".join(item_text(item) for item in reply.items if item.kind == "json")
+
+
+def callback_failed(error: Exception, partial: Reply) -> CallbackFailed:
+    """The error of a callback, with the reply so far."""
+    failed = CallbackFailed(f"The streaming callback raised {type(error).__name__}: {error}")
+    failed.partial = partial
+    return failed
+
+
 def _stopped(stream: Stream) -> Reply:
     stream.close()
     try:
         return stream.result()
     except LollmsError as error:
         return error.partial or Reply(finish_reason="cancelled")
-
-
-def _callback_failed(error: Exception, partial: Reply) -> CallbackFailed:
-    failed = CallbackFailed(f"The streaming callback raised {type(error).__name__}: {error}")
-    failed.partial = partial
-    return failed

@@ -10,7 +10,7 @@ from lollms_client.images import ImageSource, image_part, image_parts
 from lollms_core.errors import InvalidRequest
 from lollms_core.types import Message, Part, Role, TextPart, Tool, ToolCall
 
-__all__ = ["AnyMessage", "AnyTool", "messages_of", "tools_of"]
+__all__ = ["AnyMessage", "AnyTool", "exported", "messages_of", "tools_of"]
 
 AnyMessage: TypeAlias = Message | Mapping[str, Any]
 AnyTool: TypeAlias = Tool | Mapping[str, Any]
@@ -46,6 +46,19 @@ def messages_of(
     if not messages:
         raise InvalidRequest("There is no message to answer. Give a prompt or at least one message.")
     return tuple(messages)
+
+
+def exported(discussion: Any, branch_tip_id: str | None = None) -> Sequence[AnyMessage]:
+    """The messages of a discussion, up to `branch_tip_id` if given. Raises `InvalidRequest` for what is none."""
+    export = getattr(discussion, "export", None)
+    if not callable(export):
+        raise InvalidRequest(
+            f"A {type(discussion).__name__} is no discussion: it has no export('openai_chat', branch_tip_id). For a list "
+            "of messages there is generate_from_messages.",
+            param="discussion",
+        )
+    messages: Sequence[AnyMessage] = export("openai_chat", branch_tip_id)
+    return messages
 
 
 def tools_of(tools: Sequence[AnyTool] | None) -> tuple[Tool, ...]:

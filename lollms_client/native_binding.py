@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 from typing_extensions import override
 
-from lollms_client.calls import call_for, split_prompt
-from lollms_client.documented_ports import open_documented
-from lollms_client.generation import error_result, text_or_error
+from lollms_client.calls import Asked, split_prompt
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.messages import AnyMessage
-from lollms_core.errors import LollmsError, UnsupportedFeature
-from lollms_core.types import Batch, GenerationCall, ToolCall
+from lollms_core.protocols.image_limits import NO_LIMITS, ImageLimits
+from lollms_core.types import Batch, GenerationCall
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.drive import Steps
 
-__all__ = ["BindingPorts", "NativeBinding"]
-
-
-class BindingPorts:
-    """What the drivers can do with a binding, of whatever kind it is."""
-
-    def __init__(self, binding: LollmsLLMBinding) -> None:
-        self._binding = binding
-
-    def open(self, call: GenerationCall, cancel: Cancel) -> AbstractContextManager[Iterator[Batch]]:
-        """Ask the binding's model. See `Ports.open`."""
-        if isinstance(self._binding, NativeBinding):
-            return self._binding.open(call, cancel)
-        return open_documented(self._binding, call, cancel)
-
-    def tool(self, call: ToolCall, cancel: Cancel) -> Steps[str]:
-        """Raises `UnsupportedFeature`: a plain generation runs no tools."""
-        raise UnsupportedFeature(f"There is nothing here that could run the tool {call.name!r}.", param=call.name)
-        yield ()
-
-    def count(self, text: str) -> int:
-        """The binding's own count of tokens."""
-        return self._binding.count_tokens(text)
+__all__ = ["NativeBinding"]
 
 
 class NativeBinding(LollmsLLMBinding, ABC):
@@ -53,6 +28,23 @@ class NativeBinding(LollmsLLMBinding, ABC):
 
         Stops within 250 ms when `cancel` is set, with `Cancelled`. Raises errors of `lollms_core.errors` only.
         """
+
+    def aopen(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+        """As `open`, for coroutines: cancelling the task stops the call. Unless overridden, `open` runs on a thread."""
+        from lollms_runtime.threads import iterate_in_thread
+
+        return iterate_in_thread(lambda cancel: self.open(call, cancel))
+
+    async def aclose(self) -> None:
+        """As `close`, for coroutines."""
+        from lollms_runtime.threads import run_in_thread
+
+        await run_in_thread(self.close)
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """Which images the backend takes; larger ones are made smaller, and other kinds are converted."""
+        return NO_LIMITS
 
     @override
     def generate_text(
@@ -125,9 +117,7 @@ class NativeBinding(LollmsLLMBinding, ABC):
         callback: Callable[..., Any] | None,
         **rest: Any,
     ) -> str | dict[str, Any]:
+        from lollms_client.generation import text_or_error
+
         streams = callback is not None if stream is None else stream
-        try:
-            call = call_for(self, prompt, params=params, stream=streams, **rest)
-        except LollmsError as error:
-            return error_result(error, callback, raise_errors=False)
-        return text_or_error(call, BindingPorts(self), callback)
+        return text_or_error(Asked(self, prompt, params, stream=streams, **rest), callback)

@@ -7,10 +7,10 @@ assert client.binding.calls[0].messages[-1].text == "What is the capital of Fran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -19,9 +19,12 @@ from lollms_client.native_binding import NativeBinding
 from lollms_core.testing.scripted import Scripted, ScriptedReply, pieces
 from lollms_core.types import Batch, GenerationCall
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.scripted import Script, ScriptedPorts
+from lollms_runtime.scripted import AsyncScriptedPorts, Script, ScriptedPorts
 
-__all__ = ["ScriptedBinding", "scripted_client"]
+if TYPE_CHECKING:
+    from lollms_client.async_client import AsyncLollmsClient
+
+__all__ = ["ScriptedBinding", "scripted_async_client", "scripted_client"]
 
 
 class ScriptedBinding(NativeBinding):
@@ -43,6 +46,8 @@ class ScriptedBinding(NativeBinding):
         self.model_name = model_name
         self._ports = ScriptedPorts(replies, gates=gates, delay=delay)
         self.script = self._ports.script
+        self._on_a_thread = bool(gates)  # they are events of threads
+        self._delay = delay
 
     @property
     def calls(self) -> list[GenerationCall]:
@@ -53,6 +58,13 @@ class ScriptedBinding(NativeBinding):
     def open(self, call: GenerationCall, cancel: Cancel) -> AbstractContextManager[Iterator[Batch]]:
         """Play the next reply."""
         return self._ports.open(call, cancel)
+
+    @override
+    def aopen(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
+        """Play the next reply to a coroutine."""
+        if self._on_a_thread:
+            return super().aopen(call)
+        return AsyncScriptedPorts(self.script, delay=self._delay).open(call)
 
     @override
     def tokenize(self, text: str) -> list[Any]:
@@ -82,5 +94,20 @@ def scripted_client(
     `gates` and `delay` are those of `ScriptedBinding`; `arguments` go to `LollmsClient`.
     """
     client = LollmsClient(binding_name=None, **arguments)
+    client.binding = ScriptedBinding(replies, gates=gates, delay=delay)
+    return client
+
+
+def scripted_async_client(
+    replies: Script | Sequence[Scripted] | Callable[[GenerationCall], ScriptedReply],
+    *,
+    gates: Mapping[int, Event] | None = None,
+    delay: float = 0.0,
+    **arguments: Any,
+) -> AsyncLollmsClient:
+    """As `scripted_client`, for coroutines."""
+    from lollms_client.async_client import AsyncLollmsClient
+
+    client = AsyncLollmsClient(binding_name=None, **arguments)
     client.binding = ScriptedBinding(replies, gates=gates, delay=delay)
     return client

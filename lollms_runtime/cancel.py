@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 from lollms_core.errors import Cancelled
 
-__all__ = ["Cancel"]
+__all__ = ["Cancel", "current_cancel", "current_scope"]
+
+_CURRENT: ContextVar[Cancel | None] = ContextVar("lollms_cancel", default=None)
 
 
 class Cancel:
@@ -74,3 +77,18 @@ class Cancel:
     def _discard(self, undo: Callable[[], None]) -> None:
         with self._lock, contextlib.suppress(ValueError):
             self._undo.remove(undo)
+
+
+@contextlib.contextmanager
+def current_scope(cancel: Cancel) -> Iterator[None]:
+    """While the block runs, `current_cancel()` is this token: for work that goes through code which passes none on."""
+    before = _CURRENT.set(cancel)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(before)
+
+
+def current_cancel() -> Cancel:
+    """The token of the work that this code is a part of; a new one, which nobody sets, where there is none."""
+    return _CURRENT.get() or Cancel()

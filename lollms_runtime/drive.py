@@ -1,8 +1,7 @@
-"""The two drivers: they perform what a flow asks for, show its events, and give it the results.
+"""The synchronous driver: it performs what a flow asks for, shows its events, and gives it the results.
 
-Sync pulls: `drive` is a generator of batches that returns the flow's result, so the caller's own thread reads the
-socket and simply stops reading when it is slow. Async pushes: `adrive` awaits a sink, because an async generator must
-not hold a time-out or task group across a yield (PEP 789).
+`drive` pulls: it is a generator of batches that returns the flow's result, so the caller's own thread reads the socket
+and simply stops reading when it is slow. Its twin for coroutines, which pushes, is `lollms_runtime.async_drive`.
 
 Both follow the same rules. A `LollmsError` that a request ends with is thrown into the flow, which may handle it; any
 other exception is a defect or a cancelled task and ends the flow. After `Cancelled` the flow may emit and return, but a
@@ -11,12 +10,10 @@ further request raises `Cancelled` again. An error of a model call carries the r
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import queue
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from lollms_core.errors import Cancelled, LollmsError
@@ -25,16 +22,11 @@ from lollms_core.types import Batch, GenerationCall, Reply, ReplyFold, ToolCall
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.observe import NOTHING, Observer
 
-__all__ = ["AsyncPorts", "AsyncStream", "Ports", "Sink", "Steps", "adrive", "drive"]
+__all__ = ["Ports", "Steps", "drive", "ends_group", "raise_first"]
 
 T = TypeVar("T")
 
 Steps: TypeAlias = Generator[Batch, None, T]
-Sink: TypeAlias = Callable[[Batch], Awaitable[None]]
-
-
-# ---- sync ----------------------------------------------------------------------------------------------------------
-
 
 class Ports(Protocol):
     """What the sync driver can do for a flow."""
@@ -146,7 +138,7 @@ def _together(request: Together, ports: Ports, cancel: Cancel, observer: Observe
                     results[index] = _pump(drive(flow, ports, group, observer), shown, group)
                 except Exception as error:
                     results[index] = error
-                    if _ends_group(error):
+                    if ends_group(error):
                         group.set()
         except queue.Empty:
             pass
@@ -171,7 +163,7 @@ def _together(request: Together, ports: Ports, cancel: Cancel, observer: Observe
         for thread in threads:
             thread.join()
     cancel.check()
-    _raise_first([result for result in results if isinstance(result, Exception) and _ends_group(result)])
+    raise_first([result for result in results if isinstance(result, Exception) and ends_group(result)])
     return results
 
 
@@ -193,183 +185,15 @@ def _pump(steps: Steps[T], shown: queue.SimpleQueue[_Shown | None], group: Cance
         return end.value  # type: ignore[no-any-return]
 
 
-def _ends_group(error: BaseException) -> bool:
+def ends_group(error: BaseException) -> bool:
     """Errors of ours are results, but a stop is for all, and a defect must not be hidden in a list."""
     return isinstance(error, Cancelled) or not isinstance(error, LollmsError)
 
 
-def _raise_first(errors: Sequence[BaseException]) -> None:
+def raise_first(errors: Sequence[BaseException]) -> None:
     """Raise a defect, if there is one, else a stop, if there is one."""
     for error in errors:
         if not isinstance(error, Cancelled):
             raise error
     if errors:
         raise Cancelled("Stopped on request.")  # of all of them: the partial reply of one would say nothing
-
-
-# ---- async ---------------------------------------------------------------------------------------------------------
-
-
-class AsyncPorts(Protocol):
-    """What the async driver can do for a flow."""
-
-    def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]: ...
-
-    async def tool(self, call: ToolCall, sink: Sink) -> str: ...
-
-    async def count(self, text: str) -> int: ...
-
-
-async def adrive(flow: Flow[T], ports: AsyncPorts, sink: Sink, observer: Observer = NOTHING) -> T:
-    """Awaits `sink` with each batch to show and returns the flow's result.
-
-    A sink that raises `Cancelled` lets the flow make something of what came; cancelling the task abandons the work.
-    Both close what is open before they return.
-    """
-    send: Any = None
-    error: LollmsError | None = None
-    stopped = False
-    try:
-        while True:
-            try:
-                request = flow.throw(error) if error is not None else flow.send(send)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            send, error = None, None
-            try:
-                if isinstance(request, Emit):
-                    await sink(request.batch)
-                elif stopped:
-                    raise Cancelled("Stopped on request.")
-                else:
-                    send = await _aperform(request, ports, sink, observer)
-            except LollmsError as e:
-                if stopped:
-                    raise
-                error, stopped = e, isinstance(e, Cancelled)
-    finally:
-        flow.close()
-
-
-async def _aperform(request: Request, ports: AsyncPorts, sink: Sink, observer: Observer) -> Any:
-    if isinstance(request, Generate):
-        return await _agenerate(request, ports, sink, observer)
-    if isinstance(request, RunTool):
-        return await ports.tool(request.call, sink)
-    if isinstance(request, CountTokens):
-        return await ports.count(request.text)
-    if isinstance(request, Together):
-        return await _atogether(request, ports, sink, observer)
-    raise TypeError(f"a flow yielded {request!r}")
-
-
-async def _agenerate(request: Generate, ports: AsyncPorts, sink: Sink, observer: Observer) -> Reply:
-    fold, view = ReplyFold(), request.view
-    observer.started(request.call)
-    try:
-        async with ports.open(request.call) as batches:
-            async for batch in batches:
-                fold.add(batch)
-                observer.delivered(batch)
-                shown = batch if view is None else view.feed(batch)
-                if shown:
-                    await sink(shown)
-                if view is not None and view.enough:
-                    break
-    except LollmsError as error:
-        error.partial = fold.done("cancelled" if isinstance(error, Cancelled) else "error")
-        observer.failed(request.call, error)
-        raise
-    except BaseException as error:
-        observer.failed(request.call, error)
-        raise
-    reply = fold.done("enough" if view is not None and view.enough else "")
-    observer.finished(request.call, reply)
-    return reply
-
-
-async def _atogether(request: Together, ports: AsyncPorts, sink: Sink, observer: Observer) -> list[Any]:
-    gate = asyncio.Semaphore(max(request.limit, 1))
-
-    failed: list[Exception] = []
-
-    async def one(flow: Flow[Any]) -> Any:
-        async with gate:
-            if failed:
-                return None  # the others are being cancelled
-            try:
-                return await adrive(flow, ports, sink, observer)
-            except Exception as error:
-                if _ends_group(error):
-                    failed.append(error)
-                    raise
-                return error
-
-    tasks: list[asyncio.Task[Any]] = []
-    with contextlib.suppress(ExceptionGroup):  # its members are in `failed`
-        async with asyncio.TaskGroup() as group:
-            tasks += [group.create_task(one(flow)) for flow in request.flows]
-    _raise_first(failed)
-    return [task.result() for task in tasks]
-
-
-class AsyncStream:
-    """`async with AsyncStream(start) as s: async for batch in s`, over a coroutine that pushes.
-
-    `start` is given a sink and returns the result. At most `room` batches wait for a slow reader. Leaving the block
-    cancels the work and waits until it has ended; `result()` gives the value when the work is done.
-    """
-
-    def __init__(self, start: Callable[[Sink], Awaitable[Any]], room: int = 8) -> None:
-        self._start = start
-        self._room = asyncio.Semaphore(room)
-        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()
-        self._task: asyncio.Future[Any] | None = None
-
-    async def __aenter__(self) -> AsyncStream:
-        self._task = asyncio.ensure_future(self._start(self._put))
-        self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
-        return self
-
-    async def _put(self, batch: Batch) -> None:
-        await self._room.acquire()
-        self._queue.put_nowait(batch)
-
-    def __aiter__(self) -> AsyncStream:
-        return self
-
-    async def __anext__(self) -> Batch:
-        batch = await self._next()
-        if batch is None:
-            await self.result()
-            raise StopAsyncIteration
-        return batch
-
-    async def result(self) -> Any:
-        """Read what is left, then the value of the work, or its error."""
-        while await self._next() is not None:
-            pass
-        return await self._work()
-
-    async def _next(self) -> Batch | None:
-        """The next batch; None when the work has ended and everything was read, and ever after."""
-        if self._work().done() and self._queue.empty():
-            return None
-        batch = await self._queue.get()
-        if batch is not None:
-            self._room.release()
-        return batch
-
-    def _work(self) -> asyncio.Future[Any]:
-        if self._task is None:
-            raise RuntimeError("use `async with` before reading the stream")
-        return self._task
-
-    async def __aexit__(self, *exc: object) -> None:
-        task = self._task
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen by the reader already, or the reader has left

@@ -17,7 +17,7 @@ import msgspec
 
 from lollms_core.errors import KeyRejected, LollmsError
 from lollms_core.types import Batch, GenerationCall, Progress, Reply, ToolCall
-from lollms_runtime.drive import Sink, adrive
+from lollms_runtime.async_drive import Sink, adrive
 from lollms_runtime.observe import LogObserver
 from lollms_server.core.asked import Asked
 from lollms_server.core.bindings import Binding

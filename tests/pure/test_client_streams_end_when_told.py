@@ -174,7 +174,7 @@ def test_the_model_is_part_of_the_call() -> None:
 
 
 def test_a_plain_client_runs_no_tools() -> None:
-    from lollms_client.native_binding import BindingPorts
+    from lollms_client.ports import BindingPorts
     from lollms_runtime.cancel import Cancel
 
     ports = BindingPorts(ScriptedBinding([]))

@@ -10,7 +10,7 @@ import pytest
 
 from lollms_core.errors import TruncatedStream
 from lollms_core.types import Batch, TextDelta
-from lollms_runtime.drive import AsyncStream, Sink
+from lollms_runtime.async_drive import AsyncStream, Sink
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from lollms_core.errors import (
 )
 from lollms_core.flows.answer import answer
 from lollms_core.types import Batch, GenerationCall, Message, TextDelta
-from lollms_runtime.drive import adrive
+from lollms_runtime.async_drive import adrive
 from lollms_server.core.requests import CURRENT, Registry, RequestContext, StopReason
 
 CALL = GenerationCall((Message.user("x"),))

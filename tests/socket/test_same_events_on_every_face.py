@@ -31,7 +31,8 @@ from lollms_core.types import (
     Usage,
 )
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.drive import adrive, drive
+from lollms_runtime.async_drive import adrive
+from lollms_runtime.drive import drive
 from lollms_runtime.scripted import ScriptedPorts
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport

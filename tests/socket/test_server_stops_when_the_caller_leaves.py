@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lollms_core.types import Batch, GenerationCall, TextDelta, ToolCall
-from lollms_runtime.drive import Sink
+from lollms_runtime.async_drive import Sink
 from tests.support.raw_http import RawRequest, ask, prompt
 from tests.support.server import PortsBinding, Served, running_server
 

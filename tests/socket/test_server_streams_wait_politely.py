@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from lollms_core.errors import UpstreamFailed
 from lollms_core.types import Batch, GenerationCall, TextDelta, ToolCall
-from lollms_runtime.drive import Sink
+from lollms_runtime.async_drive import Sink
 from lollms_runtime.scripted import AsyncScriptedPorts
 from lollms_server.core.services import Patience
 from tests.support.raw_http import Answer, RawRequest, prompt

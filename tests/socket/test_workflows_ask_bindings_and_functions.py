@@ -25,7 +25,7 @@ from lollms_core.types import (
     ToolCall,
     Usage,
 )
-from lollms_runtime.drive import Sink
+from lollms_runtime.async_drive import Sink
 from lollms_runtime.scripted import Script
 from lollms_server.core.bindings import Binding
 from tests.support.personalities import answer_of, serving

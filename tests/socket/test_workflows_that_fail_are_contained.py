@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lollms_core.types import Batch, GenerationCall, TextDelta, ToolCall
-from lollms_runtime.drive import Sink
+from lollms_runtime.async_drive import Sink
 from lollms_server.core.personalities.script_threads import ScriptThreads
 from lollms_server.core.watchdog import Watchdog
 from tests.support.personalities import answer_of, serving

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from lollms_core.errors import UnknownModel
 from lollms_core.types import Batch, Done, GenerationCall, TextDelta, ToolCall, ToolCallDelta, Usage
-from lollms_runtime.drive import Sink
+from lollms_runtime.async_drive import Sink
 from tests.support.chaos import Connection, Seen
 from tests.support.chaos_modes import END, chunk, head, reply, stream_head
 from tests.support.knowing import Asked, Mind, Said, Turn

@@ -43,13 +43,18 @@ def _described(name: str, thing: Any) -> Iterator[str]:
     yield f"class {name}({bases}){_signature(thing) if not issubclass(thing, BaseException) else ''}"
     if issubclass(thing, msgspec.Struct):
         yield from (f"{name}.{field}" for field in thing.__struct_fields__)
-    for member, value in vars(thing).items():
-        if member.startswith("_"):
-            continue
+    for member, value in _members(thing).items():
         if inspect.isfunction(value):
             yield f"{name}.{member}{_signature(value)}"
         elif isinstance(value, property | classmethod | staticmethod):
             yield f"{name}.{member}"
+
+
+def _members(thing: type) -> dict[str, Any]:
+    """The public members of a class, with those of bases that are not public themselves."""
+    hidden = [base for base in reversed(thing.__mro__[1:]) if base.__module__ == "lollms_client.client_base"]
+    found = {name: value for kind in (*hidden, thing) for name, value in vars(kind).items()}
+    return {name: value for name, value in found.items() if not name.startswith("_")}
 
 
 def _signature(thing: Any) -> str:

@@ -24,7 +24,7 @@ import uvloop
 from typing_extensions import override
 
 from lollms_core.types import Batch, GenerationCall
-from lollms_runtime.drive import AsyncPorts
+from lollms_runtime.async_drive import AsyncPorts
 from lollms_runtime.scripted import AsyncScriptedPorts, Replies, Script
 from lollms_server.app import ServerApp, create_app
 from lollms_server.core.bindings import Binding

@@ -20,7 +20,7 @@ import msgspec
 
 from lollms_core.errors import LollmsError, TotalTimeout, WorkflowFailed
 from lollms_core.types import Batch, Done, Event, GenerationCall, Item, Output
-from lollms_runtime.drive import AsyncStream, Sink
+from lollms_runtime.async_drive import AsyncStream, Sink
 from lollms_server.core.asked import Asked
 from lollms_server.core.bindings import Binding
 from lollms_server.core.bindings.answers import AnswerReader, output_items

@@ -32,7 +32,7 @@ from lollms_core.types import (
     ToolCall,
     Usage,
 )
-from lollms_runtime.drive import Sink, adrive
+from lollms_runtime.async_drive import Sink, adrive
 from lollms_runtime.observe import LogObserver
 from lollms_server.core.bindings import Binding
 from lollms_server.core.requests import CURRENT, LOG, RequestContext
