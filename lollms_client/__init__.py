@@ -1,4 +1,4 @@
-"""Generate text with any model: `LollmsClient` and `AsyncLollmsClient`, their callbacks' `MSG_TYPE`, and what belongs to them.
+"""Generate text with any model: `LollmsClient`, `AsyncLollmsClient`, and what belongs to them.
 
 Importing this package loads next to nothing; each name loads what it needs when it is first used.
 """

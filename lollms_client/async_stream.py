@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
 
 from lollms_core.errors import Cancelled
 from lollms_core.types import Batch, Event, Reply
@@ -130,5 +129,3 @@ class _Running:
         self._stream.stop()
         while await self._stream.next() is not None:
             pass
-        with contextlib.suppress(Exception, asyncio.CancelledError):
-            self._stream.outcome()  # seen by the reader already, or the reader has left

@@ -56,8 +56,12 @@ _STEPS = {
 def adapted(callback: StreamingCallback) -> tuple[_Send, bool]:
     """A function `(chunk, msg_type, params)` that calls the callback the way its signature wants.
 
-    Second, whether the callback is to be told of progress.
+    Second, whether the callback is to be told of progress. Raises `InvalidRequest` for what cannot be called.
     """
+    if not callable(callback):
+        raise InvalidRequest(
+            f"The streaming callback is a {type(callback).__name__}, which cannot be called.", param="streaming_callback"
+        )
     try:
         parameters = list(inspect.signature(callback).parameters.values())
     except (TypeError, ValueError):  # some built-in callables have no signature that can be read
@@ -120,24 +124,23 @@ class Teller:
         self._tells_progress = progress
         self._calls = ReplyFold()
         self._has_calls = False
-        self._has_text = False
+        self.has_text = False
+        """Whether text of the answer was shown; the sinks show it themselves, since most events are that."""
 
-    def of(self, batch: Batch) -> Iterator[Spoken]:
-        """What to say about the events of a batch, in order."""
-        for event in batch:
-            if type(event) is TextDelta:
-                if event.text:
-                    self._has_text = True
-                    yield Spoken(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS)
-            elif isinstance(event, ToolCallDelta):
-                self._calls.add((event,))
-                self._has_calls = True
-            elif isinstance(event, Done):
-                yield from self.rest()
-            elif isinstance(event, Output):
-                yield from self._items(event)
-            elif (not isinstance(event, Progress) or self._tells_progress) and (said := _spoken(event)) is not None:
-                yield said
+    def of(self, event: Event) -> Iterable[Spoken]:
+        """What to say about an event that is not text of the answer."""
+        if isinstance(event, ToolCallDelta):
+            self._calls.add((event,))
+            self._has_calls = True
+            return ()
+        if isinstance(event, Done):
+            return self.rest()
+        if isinstance(event, Output):
+            return self._items(event)
+        if isinstance(event, Progress) and not self._tells_progress:
+            return ()
+        said = _spoken(event)
+        return () if said is None else (said,)
 
     def rest(self) -> Iterator[Spoken]:
         """The stream has ended: the tool calls that are complete now."""
@@ -154,7 +157,7 @@ class Teller:
         for item in output.items:
             facts = {"type": item.kind, "mime_type": item.mime, **item.metadata}
             if item.kind == "text":
-                if not (output.replaces and self._has_text) and item.data:
+                if not (output.replaces and self.has_text) and item.data:
                     yield Spoken(str(item.data), MSG_TYPE.MSG_TYPE_CHUNK, facts)
             elif item.kind in ("info", "error"):
                 kind = MSG_TYPE.MSG_TYPE_INFO if item.kind == "info" else MSG_TYPE.MSG_TYPE_WARNING
@@ -180,8 +183,8 @@ class CallbackSink:
     def __init__(self, callback: StreamingCallback) -> None:
         if is_async(callback):
             raise InvalidRequest(
-                "This streaming callback is `async def`, which only AsyncLollmsClient can wait for. Use that client, or "
-                "a callback made with `def`.",
+                "This streaming callback is `async def`, which only AsyncLollmsClient can wait for. Use that client, "
+                "or a callback made with `def`.",
                 param="streaming_callback",
             )
         self._send, tells_progress = adapted(callback)
@@ -190,15 +193,26 @@ class CallbackSink:
     def show(self, batch: Batch) -> bool:
         """Show a batch, event by event; stops at the first False."""
         send = self._send
-        return all(send(*said) is not False for said in self._teller.of(batch))
+        for event in batch:
+            if type(event) is TextDelta:
+                if event.text:
+                    self._teller.has_text = True
+                    if send(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS) is False:
+                        return False
+            elif not self._tell(self._teller.of(event)):
+                return False
+        return True
 
     def finish(self) -> bool:
         """The stream has ended: show the tool calls that are complete now."""
-        return all(self._send(*said) is not False for said in self._teller.rest())
+        return self._tell(self._teller.rest())
 
     def failed(self, error: LollmsError) -> None:
         """Tell the callback of an error; its answer does not matter any more, but what it raises passes through."""
         self._send(*_failure(error))
+
+    def _tell(self, what: Iterable[Spoken]) -> bool:
+        return all(self._send(*said) is not False for said in what)
 
 
 class AsyncCallbackSink:
@@ -210,7 +224,15 @@ class AsyncCallbackSink:
 
     async def show(self, batch: Batch) -> bool:
         """See `CallbackSink.show`."""
-        return await self._tell(self._teller.of(batch))
+        for event in batch:
+            if type(event) is TextDelta:
+                if event.text:
+                    self._teller.has_text = True
+                    if not await self._tell((Spoken(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS),)):
+                        return False
+            elif not await self._tell(self._teller.of(event)):
+                return False
+        return True
 
     async def finish(self) -> bool:
         """See `CallbackSink.finish`."""
@@ -232,7 +254,7 @@ class AsyncCallbackSink:
 
 def is_async(callback: StreamingCallback) -> bool:
     """Whether calling it gives a coroutine."""
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None))
+    return callable(callback) and any(map(inspect.iscoroutinefunction, (callback, type(callback).__call__)))
 
 
 def _failure(error: LollmsError) -> Spoken:

@@ -163,7 +163,7 @@ class ClientBase:
 
     # ---- helpers for texts
 
-    def extract_code_blocks(self, text: str, format: str = "markdown") -> list[dict[str, Any]]:  # noqa: A002
+    def extract_code_blocks(self, text: str, format: str = "markdown") -> list[dict[str, Any]]:
         """The code blocks of an answer, `markdown` fences or `html` elements, as dictionaries.
 
         The keys are `index`, `file_name`, `content`, `type` (the language, else `language-specific`) and `is_complete`,

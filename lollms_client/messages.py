@@ -53,8 +53,8 @@ def exported(discussion: Any, branch_tip_id: str | None = None) -> Sequence[AnyM
     export = getattr(discussion, "export", None)
     if not callable(export):
         raise InvalidRequest(
-            f"A {type(discussion).__name__} is no discussion: it has no export('openai_chat', branch_tip_id). For a list "
-            "of messages there is generate_from_messages.",
+            f"A {type(discussion).__name__} is no discussion: it has no export('openai_chat', branch_tip_id). For a "
+            "list of messages there is generate_from_messages.",
             param="discussion",
         )
     messages: Sequence[AnyMessage] = export("openai_chat", branch_tip_id)

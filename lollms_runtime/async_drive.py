@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 Sink: TypeAlias = Callable[[Batch], Awaitable[None]]
 
+
 class AsyncPorts(Protocol):
     """What the async driver can do for a flow."""
 
@@ -170,7 +171,12 @@ class AsyncStream:
     def start(self) -> None:
         """Begin the work; `async with` does it."""
         self._task = asyncio.ensure_future(self._start(self._put))
-        self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
+        self._task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Future[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # the reader gets it from `outcome`, or has left
+        self._queue.put_nowait(None)
 
     async def __aenter__(self) -> AsyncStream:
         self.start()
@@ -226,5 +232,3 @@ class AsyncStream:
             return
         task.cancel()
         await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen by the reader already, or the reader has left

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 from lollms_core.errors import InternalError, UnsupportedFeature
 from lollms_core.testing.scripted import Scripted, ScriptedReply, pieces, play
 from lollms_core.types import Batch, GenerationCall, ToolCall
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import Sink
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps
 
 __all__ = ["AsyncScriptedPorts", "Script", "ScriptedPorts"]

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
-from lollms_core.errors import Cancelled
 from lollms_core.types import Batch
 from lollms_runtime.cancel import Cancel, current_scope
 

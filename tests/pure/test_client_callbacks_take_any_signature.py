@@ -236,3 +236,9 @@ def test_stop_means_false_also_for_a_tool_call() -> None:
 
     assert client.generate_text("x", streaming_callback=callback) == "a"
     assert kinds == [CHUNK, MSG_TYPE.MSG_TYPE_TOOL_CALL]
+
+
+def test_what_cannot_be_called_is_refused_in_words() -> None:
+    said = scripted_client(["never"]).generate_text("?", streaming_callback=5)  # type: ignore[arg-type]
+    assert isinstance(said, dict)
+    assert "cannot be called" in said["error"]
