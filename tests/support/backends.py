@@ -80,11 +80,13 @@ class Backend:
 
 @dataclass(frozen=True)
 class EveryBackend:
-    """The server, and what stands behind its instances."""
+    """The server, and what stands behind its instances; `addresses` are those of the servers among them."""
 
     server: Served
     backends: Mapping[str, Backend]
     root: Path
+    addresses: Mapping[str, str]
+    far_key: str
 
 
 def _write(root: Path, ollama: str, openai: str, far: Served) -> Path:
@@ -152,7 +154,8 @@ def every_backend() -> Iterator[EveryBackend]:
             of_mind("openai", "one two", speaking.waiting.any, speaking.mind, "one"),
             of_mind("lollms", "llama3.2 qwen3", beyond.waiting.any, beyond.mind, "llava"),
         )
-        yield EveryBackend(server, {each.name: each for each in found}, root)
+        addresses = {"ollama": ollama.origin, "openai": chaos.url("v1"), "lollms": far.url}
+        yield EveryBackend(server, {each.name: each for each in found}, root, addresses, far.key)
 
 
 def _last_task(engine: LlamaCppEngine) -> dict[str, Any]:
