@@ -25,7 +25,7 @@ from tests.support.openai_server import answering
 
 pytestmark = [pytest.mark.group("spec"), pytest.mark.group("engine")]
 
-MOST_NOT_RUN = 42
+MOST_NOT_RUN = 41
 """How many blocks may be listed. When an example starts to run, its line goes and this number goes down."""
 
 REASONS = ("not Python: ", "fragment: ", "needs a named service: ", "later: ")
@@ -117,6 +117,17 @@ def test_the_openai_example_answers_from_a_server_that_speaks_its_protocol(tmp_p
     assert shown.strip() == TEXT
     assert asked.headers["authorization"] == "Bearer your_openai_api_key_here"
     assert asked.json()["model"] == "gpt-4o"
+
+
+@runs("000:9:0de9aad5")
+def test_the_ollama_example_answers_from_a_server_that_speaks_its_protocol(tmp_path: Path) -> None:
+    service = OllamaServer()
+    with service:
+        service.models = {"llama3:latest": MODELS["llama3.2:latest"]}
+        code = edited(all_blocks()["000:9:0de9aad5"].text, "http://localhost:11434", service.origin)
+        shown = python(code, tmp_path, environment(tmp_path))
+    assert "Why is the sky blue?" in shown
+    assert [seen.json()["model"] for seen in service.requests if seen.path == "/api/chat"] == ["llama3"]
 
 
 @runs("002:2:d620e3c7", "002:5:c3acbc97", "002:12:7ff46ce2", "002:15:8ce10ede", "002:16:fc558c17")
