@@ -21,9 +21,17 @@ GROUPS: dict[str, tuple[bool, str]] = {
         all(importlib.util.find_spec(name) for name in ("torch", "transformers")),
         "pip install -r tests/heavy/requirements.txt",
     ),
+    "sdks": (
+        all(importlib.util.find_spec(name) for name in ("ollama", "openai")),
+        "pip install -r tests/heavy/requirements.txt",
+    ),
     "contract": (
         all(importlib.util.find_spec(name) for name in ("schemathesis", "openapi_python_client")),
         "pip install -e .[contract]",
+    ),
+    "notebook": (
+        all(importlib.util.find_spec(name) for name in ("ipykernel", "jupyter_client")),
+        "pip install -r tests/heavy/requirements.txt",
     ),
     "spec": (SPECIFICATION.is_dir(), "set LOLLMS_SPEC_DIR to the folder of the specification's documents"),
     "curl": (shutil.which("curl") is not None, "install curl with your system's package manager"),

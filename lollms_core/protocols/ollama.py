@@ -11,10 +11,11 @@ Ollama streams where it is left out.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from lollms_core.errors import InvalidRequest, LollmsError, UnsupportedFeature
+from lollms_core.errors import InvalidRequest, LollmsError, UnknownModel, UnsupportedFeature
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
 from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.json_limits import decode_lenient
@@ -22,7 +23,7 @@ from lollms_core.protocols.ollama_reader import OllamaReader, code_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.types import GenerationCall, Message, Params, ReceiptItem, Tool
 
-__all__ = ["OllamaCodec", "model_named", "ollama_request"]
+__all__ = ["OllamaCodec", "model_named", "ollama_request", "pull_hint"]
 
 _OPTIONS: Mapping[str, str] = {
     "max_tokens": "num_predict",
@@ -117,7 +118,19 @@ class OllamaCodec:
             code = code_of(said) or ("model_not_found" if response.status == 404 else "")
             coded = encode_json({"error": {"message": said, "code": code}})
             response = HttpResponse(response.status, response.headers, coded)
-        return http_error(response, target)
+        error = http_error(response, target)
+        if isinstance(error, UnknownModel) and (named := _QUOTED.search(error.message)):
+            error.message += pull_hint(named[1])
+        return error
+
+
+def pull_hint(name: str) -> str:
+    """How to get a model, as an addition to a message; "" for a name that no shell should be given."""
+    return f" Get it first: ollama pull {name}" if _NAME.fullmatch(name) else ""
+
+
+_QUOTED = re.compile(r"""model ["']([^"'\s]{1,200})["']""")
+_NAME = re.compile(r"[A-Za-z0-9][\w./:@-]{0,199}", re.ASCII)
 
 
 def ollama_request(target: Target, path: str, body: object = None, accept: str = "application/json") -> HttpRequest:

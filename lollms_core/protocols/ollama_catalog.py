@@ -1,4 +1,5 @@
-"""What Ollama tells of its models: /api/tags lists them, /api/show says what one of them can do, /api/embed embeds.
+"""What Ollama tells of its models: /api/tags lists them, /api/show says what one of them can do, /api/embed embeds,
+/api/ps lists those in memory.
 
 The list alone has neither context sizes nor abilities, so each model of a list is shown as well; one that cannot be
 shown stays in the list without them.
@@ -12,11 +13,11 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from lollms_core.errors import InvalidRequest, UpstreamError
+from lollms_core.errors import InvalidRequest, UnknownModel, UpstreamError
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Target
 from lollms_core.protocols.catalog import Answer, Catalog, as_many, unknown_model
 from lollms_core.protocols.json_limits import decode_body
-from lollms_core.protocols.ollama import model_named, ollama_request
+from lollms_core.protocols.ollama import model_named, ollama_request, pull_hint
 from lollms_core.protocols.ollama_reader import counts
 from lollms_core.types import Embeddings, ModelInfo
 
@@ -57,6 +58,11 @@ class _Embedded(msgspec.Struct):
     prompt_eval_count: Any = None
 
 
+class _Running(msgspec.Struct):
+    models: list[dict[str, Any]] | None
+
+
+_running = msgspec.json.Decoder(_Running).decode
 _tags = msgspec.json.Decoder(_Tags).decode
 _shown = msgspec.json.Decoder(_Shown).decode
 _embedded = msgspec.json.Decoder(_Embedded).decode
@@ -100,9 +106,21 @@ class OllamaCatalog(Catalog):
             shown = _read((yield _show(name, target)))
         except InvalidRequest as error:
             if error.status == 404:
-                raise unknown_model(name, target) from error
+                unknown = unknown_model(name, target)
+                if isinstance(error, UnknownModel):  # and not a server that knows no such path
+                    unknown.message += pull_hint(name)
+                raise unknown from error
             raise
         return _model(name, shown, _Tag())
+
+    def running(self, target: Target) -> Answer[list[dict[str, Any]]]:
+        """The models in memory as dictionaries: `model_name`, and all that Ollama says of each.
+
+        Sizes are bytes; `context_length` is tokens, as it was asked for when the model was loaded.
+        """
+        listed = decode_body(_running, (yield ollama_request(target, "/api/ps")).body).models or []
+        named = ((each.get("name") or each.get("model"), each) for each in listed)
+        return [{"model_name": name, **each} for name, each in named if isinstance(name, str)]
 
     @override
     def embed(self, texts: Sequence[str], model: str, target: Target) -> Answer[Embeddings]:

@@ -236,7 +236,28 @@ def _model(entry: dict[str, Any]) -> ModelInfo:
     places = [entry, meta] if isinstance(meta, dict) else [entry]
     sizes = [place.get(name) for place in places for name in _CONTEXT_FIELDS]
     known = [size for size in sizes if isinstance(size, int) and size > 0]
-    return ModelInfo(name=entry["id"], context_size=known[0] if known else None, details=entry)
+    abilities, parameters = entry.get("capabilities"), entry.get("supported_parameters")
+    return ModelInfo(
+        name=entry["id"],
+        context_size=known[0] if known else None,
+        supports_vision=_has(abilities, "vision", "multimodal") or "image" in _inputs(entry),
+        supports_tools=_has(abilities, "function_calling", "tools", "tool_use") or _has(parameters, "tools"),
+        details=entry,
+    )
+
+
+def _has(stated: object, *names: str) -> bool:
+    """Whether a list holds one of the names, or an object says true of one; False also where nothing is stated."""
+    if isinstance(stated, dict):
+        return any(stated.get(name) is True for name in names)
+    return isinstance(stated, list) and any(name in stated for name in names)
+
+
+def _inputs(entry: dict[str, Any]) -> list[Any]:
+    """What a model takes, where its provider says so."""
+    about = entry.get("architecture")
+    inputs = (about if isinstance(about, dict) else entry).get("input_modalities")
+    return inputs if isinstance(inputs, list) else []
 
 
 def embeddings_request(target: Target, dialect: Dialect, texts: Sequence[str], model: str = "") -> HttpRequest:

@@ -1,5 +1,7 @@
 """Reads the answers of /chat/completions: streams of `chat.completion.chunk` and whole `chat.completion` bodies.
 
+Those of the older /completions differ in one thing, the `text` of a choice, and are read as well.
+
 Both are decoded by one struct, because a chunk's `delta` and a body's `message` have the same fields. Fields that
 providers fill with odd things (`content` as a list of parts, `arguments` as an object, `usage` with anything) are
 decoded untyped and looked at with care; unknown fields are skipped unseen. All that remains at the end (finish reason,
@@ -40,6 +42,7 @@ class _Choice(msgspec.Struct, gc=False):
     index: int | None = 0
     delta: _Part | None = None
     message: _Part | None = None
+    text: Any = None
     finish_reason: str | None = None
 
 
@@ -166,6 +169,8 @@ class ChatReader(AnswerReader):
             part = choice.delta or choice.message
             if part is not None:
                 self._part(part, out)
+            elif isinstance(choice.text, str):
+                self._text(choice.text, out)
             if choice.finish_reason:
                 self._finish = _FINISH.get(choice.finish_reason, choice.finish_reason)
         if self._finish == "error":

@@ -10,6 +10,8 @@ from typing import Any
 from lollms_core.errors import LollmsError
 from lollms_core.protocols.base import Limits, Reader
 from lollms_core.protocols.lollms import LollmsReader
+from lollms_core.protocols.lollms_webui import LollmsWebuiReader
+from lollms_core.protocols.ollama_reader import OllamaReader
 from lollms_core.protocols.openai_reader import ChatReader
 from lollms_core.types import Event, Reply, ReplyFold, TextDelta, ThoughtDelta, ToolCallDelta
 
@@ -22,6 +24,10 @@ Outcome = tuple[list[Event], type[LollmsError] | None, str]
 def reader_for(name: str, content_type: str = "text/event-stream", limits: Limits | None = None) -> Reader:
     """The reader for a transcript of that name."""
     limits = limits or Limits()
+    if name.startswith("webui_"):
+        return LollmsWebuiReader(content_type, limits=limits)
+    if name.startswith("ollama_"):
+        return OllamaReader(content_type, limits=limits)
     if name.startswith("lollms_"):
         return LollmsReader(content_type, limits=limits)
     return ChatReader(content_type, limits=limits, think_tags=True)

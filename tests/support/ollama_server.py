@@ -12,7 +12,7 @@
 What a model answers is what it was asked, so that answers can be told apart: the text of the last message. A message
 that says `tool:NAME` makes it call the first tool with that name. Requests stand in `ollama.requests`, as with the
 chaos server that this is built on, which also says when a connection was closed. `ollama.hold()` makes answers wait,
-streams after their first line, until `release` is called.
+streams after their first line, until `release` is called. `ollama.loaded` are the models that are in memory.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class OllamaServer(ChaosServer):
         super().__init__()
         self.key = key
         self.models = dict(MODELS)
+        self.loaded = ["llama3.2:latest"]
         self._held: asyncio.Event | None = None
         self.add("api", self._api)
 
@@ -102,6 +103,8 @@ class OllamaServer(ChaosServer):
             return await _json(connection, {"version": "0.40.12"})
         if route == ("GET", "/api/tags"):
             return await _json(connection, {"models": [_tag(name, shown) for name, shown in self.models.items()]})
+        if route == ("GET", "/api/ps"):
+            return await _json(connection, {"models": [_loaded(name, self.models[name]) for name in self.loaded]})
         routes = {"/api/show": self._show, "/api/embed": self._embed, "/api/chat": self._chat}
         if seen.method != "POST" or seen.path not in routes:
             return await reply(connection, b"404 page not found", 404, "Not Found", content_type="text/plain")
@@ -185,6 +188,11 @@ def _tag(name: str, shown: dict[str, Any]) -> dict[str, Any]:
         "digest": digest,
         "details": shown["details"],
     }
+
+
+def _loaded(name: str, shown: dict[str, Any]) -> dict[str, Any]:
+    tag = {key: value for key, value in _tag(name, shown).items() if key != "modified_at"}
+    return {**tag, "expires_at": "2026-01-02T03:09:05.678901Z", "size_vram": 1000000000, "context_length": 4096}
 
 
 def _refused(body: dict[str, Any], model: dict[str, Any]) -> str:

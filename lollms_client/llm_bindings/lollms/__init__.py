@@ -9,7 +9,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 from typing_extensions import override
 
+from lollms_client.completion_format import completion_format
 from lollms_client.http_binding import HttpBinding
+from lollms_client.lollms_types import ELF_COMPLETION_FORMAT
 from lollms_core.errors import LollmsError, NotFound, ProtocolError, Refused, UnsupportedFeature
 from lollms_core.protocols.base import Codec, HttpRequest, Timeouts
 from lollms_core.protocols.json_limits import decode_body
@@ -43,8 +45,18 @@ class LollmsBinding(HttpBinding):
         timeouts: Mapping[str, float | None] | Timeouts | None = None,
         instance: str | None = None,
         personality: str | None = None,
+        default_completion_format: object = None,
     ) -> None:
+        """See `HttpBinding`.
+
+        Raises `UnsupportedFeature` for the completion format Instruct: the server makes a chat of every call.
+        """
         super().__init__(host_address, model_name, service_key, verify_ssl_certificate, timeouts)
+        if completion_format(default_completion_format) is ELF_COMPLETION_FORMAT.Instruct:
+            raise UnsupportedFeature(
+                "A lollms server answers messages and has no way to continue a text: leave default_completion_format "
+                "out, or set it to Chat. To continue a text use the binding openai or lollms_webui."
+            )
         self.instance = instance
         self.personality = personality
 
