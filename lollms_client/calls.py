@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lollms_client.images import ImageSource
+from lollms_client.images import ImageSource, image_parts
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.messages import AnyMessage, AnyTool, messages_of, tools_of
 from lollms_client.parameters import checked_params
 from lollms_core.errors import InvalidRequest
-from lollms_core.types import GenerationCall, ReceiptItem
+from lollms_core.protocols.image_limits import NO_LIMITS, ImageLimits
+from lollms_core.types import GenerationCall, Message, ReceiptItem
+
+if TYPE_CHECKING:
+    from lollms_client.fitting import Fitted
 
 __all__ = ["Asked", "PreparedCall", "call_for", "split_prompt"]
 
@@ -33,7 +37,7 @@ class Asked(NamedTuple):
     params: Mapping[str, Any]
     stream: bool
     system: str | None = None
-    images: Sequence[ImageSource] | ImageSource | None = None
+    images: Iterable[ImageSource] | ImageSource | None = None
     tools: Sequence[AnyTool] | None = None
     schema: Mapping[str, Any] | None = None
     model: str | None = None
@@ -42,7 +46,7 @@ class Asked(NamedTuple):
     @property
     def is_heavy(self) -> bool:
         """Whether preparing may read files and decode images, which belongs on a thread."""
-        return bool(self.images) or not isinstance(self.prompt, str)
+        return self.images is not None or not isinstance(self.prompt, str)
 
     def prepared(self) -> PreparedCall:
         """The call that the binding is asked. Raises `InvalidRequest`."""
@@ -66,7 +70,7 @@ def call_for(
     params: Mapping[str, Any],
     stream: bool,
     system: str | None = None,
-    images: Sequence[ImageSource] | ImageSource | None = None,
+    images: Iterable[ImageSource] | ImageSource | None = None,
     tools: Sequence[AnyTool] | None = None,
     schema: Mapping[str, Any] | None = None,
     model: str | None = None,
@@ -74,16 +78,28 @@ def call_for(
     """The call that a binding is asked. Without `model` it names the binding's own. Raises `InvalidRequest`."""
     if schema is not None and not isinstance(schema, Mapping):
         raise InvalidRequest("The schema must be a dictionary that holds a JSON Schema.", param="schema")
-    return PreparedCall(
-        GenerationCall(
-            messages=messages_of(prompt, system, images),
-            model=model or binding.model_name or "",
-            params=checked_params(params),
-            stream=stream,
-            tools=tools_of(tools),
-            schema=schema,
-        )
+    parts = image_parts(images)
+    messages = messages_of(prompt, system, parts)
+    receipt: tuple[ReceiptItem, ...] = ()
+    if any(message.images for message in messages):
+        messages, receipt = _fitted(binding, messages, len(parts), 1 if system else 0)
+    call = GenerationCall(
+        messages=messages,
+        model=model or binding.model_name or "",
+        params=checked_params(params),
+        stream=stream,
+        tools=tools_of(tools),
+        schema=schema,
     )
+    return PreparedCall(call, receipt)
+
+
+def _fitted(binding: LollmsLLMBinding, messages: Sequence[Message], given: int, first: int) -> Fitted:
+    """The messages with images as the binding's backend takes them. What is needed for that is only imported here."""
+    from lollms_client.fitting import fit_messages
+
+    limits = getattr(binding, "image_limits", NO_LIMITS)  # a binding of somebody else's may have none
+    return fit_messages(messages, limits if isinstance(limits, ImageLimits) else NO_LIMITS, given, first)
 
 
 def split_prompt(

@@ -10,21 +10,23 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from lollms_client.native_binding import NativeBinding
-from lollms_core.errors import InvalidRequest, NotFound, Refused
+from lollms_core.errors import AuthFailed, InvalidRequest, LollmsError, NotFound, Refused
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Target, Timeouts
 from lollms_core.protocols.dialects import GENERIC, Dialect
+from lollms_core.protocols.image_limits import NO_LIMITS, ImageLimits
 from lollms_core.types import Batch, GenerationCall, ModelInfo
-from lollms_runtime.cancel import Cancel
+from lollms_runtime.cancel import Cancel, current_cancel
 
 if TYPE_CHECKING:
+    from lollms_runtime.transport.httpcore2_async import Httpcore2AsyncTransport
     from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
-    from lollms_runtime.upstream import Upstream
+    from lollms_runtime.upstream import AsyncUpstream, Upstream
 
 __all__ = ["HttpBinding", "model_entry"]
 
@@ -34,7 +36,7 @@ class HttpBinding(NativeBinding):
 
     Class attributes: `dialect`, the provider's row; `dialect_elsewhere`, the row for any other address than
     `default_address`, the provider's base URL; `key_variable`, the environment variable that holds the key where none
-    is given.
+    is given; `address_variable`, the one that may name another address of the provider.
 
     Attributes: `host_address`, the base URL in use; `model_name`, used when a call names no model.
     """
@@ -43,6 +45,7 @@ class HttpBinding(NativeBinding):
     dialect_elsewhere: ClassVar[Dialect | None] = None
     default_address: ClassVar[str] = ""
     key_variable: ClassVar[str] = ""
+    address_variable: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class HttpBinding(NativeBinding):
         self._timeouts = _timeouts(timeouts)
         self._lock = threading.Lock()
         self._transport: Httpcore2Transport | None = None
+        self._async_transport: Httpcore2AsyncTransport | None = None
 
     @property
     def codec(self) -> Codec:
@@ -80,8 +84,23 @@ class HttpBinding(NativeBinding):
         return ChatCodec(self.dialect)
 
     def find_key(self) -> str:
-        """The key to send: the one that was given, else the one of the environment; "" for none."""
-        return self._service_key or os.environ.get(self.key_variable, "")
+        """The key to send: the one that was given, else the one of the environment or of `lollms keys`; "" for none.
+
+        What nobody gave goes to the provider's own address alone, and to the one that `address_variable` names: whoever
+        is at another address must not get it. Raises `ConfigError` when others can read the stored keys.
+        """
+        return self._service_key or (self._known_key() if self._is_the_providers() else "")
+
+    def _known_key(self) -> str:
+        if not self.key_variable:
+            return ""
+        from lollms_runtime.provider_keys import provider_key
+
+        return os.environ.get(self.key_variable, "").strip() or provider_key(str(self.binding_name))
+
+    def _is_the_providers(self) -> bool:
+        named = os.environ.get(self.address_variable, "").strip() if self.address_variable else ""
+        return self.host_address in {address.rstrip("/") for address in (self.default_address, named) if address}
 
     def options(self) -> Mapping[str, object]:
         """What the codec should know besides the call."""
@@ -92,14 +111,17 @@ class HttpBinding(NativeBinding):
         """Send the call and give the events of its answer; see `NativeBinding.open`."""
         return self._explained(self._upstream().open(call, cancel))
 
+    @override
+    def aopen(self, call: GenerationCall) -> contextlib.AbstractAsyncContextManager[AsyncIterator[Batch]]:
+        """As `open`, for coroutines."""
+        return self._aexplained(call)
+
     def fetch(self, request: HttpRequest) -> HttpResponse:
         """Send a small request and return its whole answer. Raises the codec's error for a status that is not 2xx."""
         try:
-            return self._upstream().fetch(request)
-        except Refused as error:
-            raise self.refused(error) from error
-        except NotFound as error:
-            raise self.not_found(error, f"{request.method} {request.url.partition('?')[0]}") from error
+            return self._upstream().fetch(request, current_cancel())
+        except LollmsError as error:
+            raise self._in_words(error, f"{request.method} {request.url.partition('?')[0]}") from error
 
     def refused(self, error: Refused) -> Refused:
         """The error to raise when nobody listens at the address."""
@@ -144,13 +166,28 @@ class HttpBinding(NativeBinding):
             verify_tls=self._verify_tls,
         )
 
+    @property
+    @override
+    def image_limits(self) -> ImageLimits:
+        """What the provider takes."""
+        return self.dialect.images or NO_LIMITS
+
     @override
     def close(self) -> None:
-        """End what is running and close all connections. The binding may be used again afterwards."""
+        """End what is running on threads and close the connections of these. The binding may be used again."""
         with self._lock:
             transport = self._transport
         if transport is not None:
             transport.close()
+
+    @override
+    async def aclose(self) -> None:
+        """End what is running in this event loop and close its connections, and do what `close` does."""
+        with self._lock:
+            transport = self._async_transport
+        if transport is not None:
+            await transport.close()
+        self.close()
 
     def _upstream(self) -> Upstream:
         """What a call goes through; only the connections outlive it."""
@@ -163,15 +200,47 @@ class HttpBinding(NativeBinding):
                 weakref.finalize(self, self._transport.close)
             return Upstream(self.codec, self.target, self._transport)
 
+    def _async_upstream(self) -> AsyncUpstream:
+        from lollms_runtime.transport.httpcore2_async import Httpcore2AsyncTransport
+        from lollms_runtime.upstream import AsyncUpstream
+
+        with self._lock:
+            if self._async_transport is None:
+                self._async_transport = Httpcore2AsyncTransport()
+            return AsyncUpstream(self.codec, self.target, self._async_transport)
+
     @contextlib.contextmanager
     def _explained(self, opened: contextlib.AbstractContextManager[Iterator[Batch]]) -> Iterator[Iterator[Batch]]:
         try:
             with opened as batches:
                 yield batches
-        except Refused as error:
-            raise self.refused(error) from error
-        except NotFound as error:
-            raise self.not_found(error, "") from error
+        except LollmsError as error:
+            raise self._in_words(error, "") from error
+
+    @contextlib.asynccontextmanager
+    async def _aexplained(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
+        try:
+            async with self._async_upstream().open(call) as batches:
+                yield batches
+        except LollmsError as error:
+            raise self._in_words(error, "") from error
+
+    def _in_words(self, error: LollmsError, asked: str) -> LollmsError:
+        """The error with what this binding knows about it; `asked` is as for `not_found`."""
+        if isinstance(error, Refused):
+            return self.refused(error)
+        if isinstance(error, NotFound):
+            return self.not_found(error, asked)
+        held_back = not self._service_key and not self._is_the_providers() and os.environ.get(self.key_variable or "-")
+        if isinstance(error, AuthFailed) and held_back:
+            return AuthFailed(
+                f"{error} The key of {self.key_variable} was not sent: it is for {self.default_address} only. Give "
+                f"service_key for {self.host_address}"
+                + (f", or name that address in {self.address_variable}." if self.address_variable else "."),
+                status=error.status,
+                provider=error.provider,
+            )
+        return error
 
 
 def model_entry(model: ModelInfo) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""Messages as callers give them: a prompt, `Message` values, or the dictionaries of the chat-completions format."""
+"""Messages as callers give them: a prompt, `Message` values, or the dictionaries of the chat-completions format.
+
+Images in messages are also read as Anthropic, Ollama and OpenAI's newer protocol write them. They are data in any case:
+a message may have come from a model or from strangers, so no text in it opens a file.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from lollms_client.images import ImageSource, image_part, image_parts
+from lollms_client.images import ImageSource, image_of_text, image_part, image_parts
 from lollms_core.errors import InvalidRequest
-from lollms_core.types import Message, Part, Role, TextPart, Tool, ToolCall
+from lollms_core.types import ImagePart, Message, Part, Role, TextPart, Tool, ToolCall
 
 __all__ = ["AnyMessage", "AnyTool", "exported", "messages_of", "tools_of"]
 
@@ -27,7 +31,7 @@ _ROLES: Mapping[str, Role] = {
 def messages_of(
     prompt: str | Sequence[AnyMessage],
     system: str | None = None,
-    images: Sequence[ImageSource] | ImageSource | None = None,
+    images: Iterable[ImageSource] | ImageSource | None = None,
 ) -> tuple[Message, ...]:
     """A prompt or messages as `Message` values; `system` goes first, `images` join the last message of the user.
 
@@ -39,8 +43,8 @@ def messages_of(
         messages = [_message(each, index) for index, each in enumerate(prompt)]
     else:
         raise InvalidRequest(f"The prompt is a text or a list of messages, not {type(prompt).__name__}.")
-    if images:
-        messages = _with_images(messages, images)
+    if parts := image_parts(images):
+        messages = _with_images(messages, parts)
     if system:
         messages.insert(0, Message.system(system))
     if not messages:
@@ -69,11 +73,11 @@ def tools_of(tools: Sequence[AnyTool] | None) -> tuple[Tool, ...]:
     return tuple(each if isinstance(each, Tool) else _tool(each) for each in tools or ())
 
 
-def _with_images(messages: list[Message], images: Sequence[ImageSource] | ImageSource) -> list[Message]:
+def _with_images(messages: list[Message], images: tuple[ImagePart, ...]) -> list[Message]:
     for index in range(len(messages) - 1, -1, -1):
         found = messages[index]
         if found.role == "user":
-            joined = Message("user", (*found.parts, *image_parts(images)))
+            joined = Message("user", (*found.parts, *images))
             return [*messages[:index], joined, *messages[index + 1 :]]
     raise InvalidRequest("The images need a message of role user to stand in.", param="images")
 
@@ -88,7 +92,8 @@ def _message(given: AnyMessage, index: int) -> Message:
         raise InvalidRequest(f"Message {index} has the role {given.get('role')!r}; known are {', '.join(_ROLES)}.")
     calls = tuple(_tool_call(each, index) for each in given.get("tool_calls") or ())
     call_id = given.get("tool_call_id")
-    return Message(role, _parts(given.get("content"), index), calls, str(call_id) if call_id is not None else None)
+    parts = (*_parts(given.get("content"), index), *_own_images(given.get("images"), index))
+    return Message(role, parts, calls, str(call_id) if call_id is not None else None)
 
 
 def _parts(content: object, index: int) -> tuple[Part, ...]:
@@ -96,25 +101,60 @@ def _parts(content: object, index: int) -> tuple[Part, ...]:
         return ()
     if isinstance(content, str):
         return (TextPart(content),) if content else ()
-    if isinstance(content, Sequence) and not isinstance(content, bytes):
-        return tuple(_part(each, index) for each in content)
+    if isinstance(content, Sequence) and not isinstance(content, (bytes, bytearray, memoryview)):
+        return tuple(_part(each, f"messages[{index}].content[{place}]") for place, each in enumerate(content))
     raise InvalidRequest(f"The content of message {index} is a {type(content).__name__}; it must be text or a list.")
 
 
-def _part(item: object, index: int) -> Part:
+def _own_images(images: object, index: int) -> tuple[Part, ...]:
+    """The images that Ollama has beside the content: Base64, each one."""
+    if images is None:
+        return ()
+    if not isinstance(images, (list, tuple)):
+        raise InvalidRequest(f"The images of message {index} are a {type(images).__name__}; they must be a list.")
+    return tuple(_image(each, f"messages[{index}].images[{place}]") for place, each in enumerate(images))
+
+
+def _part(item: object, where: str) -> Part:
+    if isinstance(item, (TextPart, ImagePart)):
+        return item
     if isinstance(item, str):
         return TextPart(item)
     if isinstance(item, Mapping):
         if isinstance(text := item.get("text"), str):
             return TextPart(text)
-        if item.get("type") == "image_url":
-            url = item.get("image_url")
-            source = url.get("url") if isinstance(url, Mapping) else url
-            if isinstance(source, str) and source.startswith(("data:", "http:", "https:")):
-                return image_part(source)
+        if (source := _image_source(item)) is not None:
+            return _image(source, where)
     raise InvalidRequest(
-        f"Message {index} has a part that cannot be used. A part is {{'type': 'text', 'text': ...}} or "
+        f"{where} cannot be used. A part is {{'type': 'text', 'text': ...}} or "
         "{'type': 'image_url', 'image_url': {'url': 'data:image/png;base64,...'}}."
+    )
+
+
+def _image_source(item: Mapping[str, Any]) -> object:
+    """Where the image of a part is, in any of the forms that are in use; None where it is none of them."""
+    match item:
+        case {"type": "image_url" | "input_image", "image_url": {"url": source}}:
+            return source
+        case {"type": "image_url" | "input_image", "image_url": source}:
+            return source
+        case {"type": "image", "source": {"type": "base64", "data": source}}:
+            return source
+        case {"type": "image", "source": {"type": "url", "url": source}}:
+            return source
+        case {"type": "image", "data": source}:
+            return source
+    return None
+
+
+def _image(source: object, where: str) -> ImagePart:
+    """An image within a message. Text is data here and nothing else, whatever it looks like."""
+    if isinstance(source, str):
+        return image_of_text(source, where)
+    if isinstance(source, (bytes, bytearray, memoryview, ImagePart)):
+        return image_part(source, where)
+    raise InvalidRequest(
+        f"{where} is a {type(source).__name__}; the image of a message is Base64, a data URL or bytes.", param="images"
     )
 
 

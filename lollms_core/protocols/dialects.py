@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from lollms_core.protocols.image_limits import GENERIC_IMAGES, LLAMACPP_IMAGES, OPENAI_IMAGES, ImageLimits
+
 __all__ = ["GENERIC", "LLAMACPP", "OPENAI", "Dialect"]
 
 _COMMON: Mapping[str, str] = {
@@ -32,8 +34,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     name. `fixed`: fields sent with every request. `max_stops`: how many stop sequences are allowed (None: any number).
     `stream_usage`: whether it accepts `stream_options.include_usage`. `think_tags`: whether thoughts may come inside
     the text as `<think>...</think>`. `tools`, `images`, `schemas`: whether these can be asked for; where not, the call
-    is refused, because leaving them out would change its meaning. `chat_path` and the others are appended to the base
-    URL. `key_header` carries the key; `authorization` gets the prefix `Bearer`.
+    is refused, because leaving them out would change its meaning. `images` also says which ones are taken. `chat_path`
+    and the others are appended to the base URL. `key_header` carries the key; `authorization` gets the prefix `Bearer`.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     stream_usage: bool = True
     think_tags: bool = True
     tools: bool = True
-    images: bool = True
+    images: ImageLimits | Literal[False] = GENERIC_IMAGES
     schemas: Literal["json_schema", "none"] = "json_schema"
     chat_path: str = "/chat/completions"
     models_path: str = "/models"
@@ -61,6 +63,7 @@ OPENAI = Dialect(
     extras=frozenset({"reasoning_effort", "verbosity", "service_tier", "logit_bias", "user"}),
     max_stops=4,
     think_tags=False,
+    images=OPENAI_IMAGES,
 )
 """api.openai.com: `max_tokens` is deprecated there and refused by reasoning models."""
 
@@ -93,5 +96,6 @@ LLAMACPP = Dialect(
         }
     ),
     fixed={"cache_prompt": True},
+    images=LLAMACPP_IMAGES,
 )
 """llama.cpp's own server (`llama-server`, xllamacpp); the base URL may be its root or end in `/v1`."""

@@ -30,6 +30,7 @@ __all__ = [
     "AudioFacts",
     "ImageFacts",
     "Medium",
+    "check_facts",
     "check_media",
     "check_mime",
     "probe_audio",
@@ -102,6 +103,11 @@ def probe_image(data: bytes) -> ImageFacts:
         raise InvalidRequest(f"The image cannot be used: it {error}.") from None
     if facts is None:
         raise InvalidRequest(f"The data is {_named(shown)}. {_TAKEN}")
+    return check_facts(facts)
+
+
+def check_facts(facts: ImageFacts) -> ImageFacts:
+    """The facts, if an image that has them is allowed. Raises `InvalidRequest`."""
     if facts.width * facts.height > MAX_PIXELS:
         raise InvalidRequest(
             f"The image has {facts.width:,} x {facts.height:,} pixels; at most {MAX_PIXELS:,} are allowed."

@@ -44,6 +44,7 @@ from lollms_runtime.engines.slots import Lease, SlotPool, trail_of
 from lollms_runtime.engines.supervisor import Endpoint, Policy, State, Supervisor
 from lollms_runtime.engines.turns import ReadingGate, Turn
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
+from lollms_runtime.transport.base import AsyncTransport
 from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 
@@ -60,8 +61,12 @@ class LlamaCppEngine:
     this process, however that dies.
     """
 
-    def __init__(self, settings: LlamaCppSettings) -> None:
+    def __init__(
+        self, settings: LlamaCppSettings, async_transport: Callable[[], AsyncTransport] = AiohttpTransport
+    ) -> None:
+        """`async_transport` makes what coroutines ask the engine through."""
         self.settings = settings
+        self._async_transport = async_transport
         self._process_id = os.getpid()
         self._slots = SlotPool(settings.parallel)
         self._gate = ReadingGate()
@@ -199,7 +204,7 @@ class LlamaCppEngine:
             while not ended:
                 await _await(turn.ask())
                 turn.begin()
-                async with _closing(AiohttpTransport()) as transport:
+                async with _closing(self._async_transport()) as transport:
                     upstream = AsyncUpstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
                     async with upstream.open(call) as batches:
                         async for batch in batches:
@@ -304,7 +309,7 @@ class LlamaCppEngine:
     async def _aask(self, request: Callable[[Target], HttpRequest], parse: Callable[[HttpResponse], T]) -> T:
         endpoint = await _await(self._ready())
         try:
-            async with _closing(AiohttpTransport()) as transport:
+            async with _closing(self._async_transport()) as transport:
                 upstream = AsyncUpstream(self._codec, endpoint.target, transport, retry=NO_RETRY)
                 return parse(await upstream.fetch(request(endpoint.target)))
         except (TransportError, UpstreamTimeout) as error:
@@ -393,7 +398,7 @@ async def _gone_within(endpoint: Endpoint, seconds: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _closing(transport: AiohttpTransport) -> AsyncIterator[AiohttpTransport]:
+async def _closing(transport: AsyncTransport) -> AsyncIterator[AsyncTransport]:
     try:
         yield transport
     finally:

@@ -22,7 +22,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpcore2
 
@@ -33,15 +33,33 @@ from lollms_runtime.transport import failures
 __all__ = ["Backend", "Exchange", "Wire", "translated"]
 
 
+class Line(Protocol):
+    """A connection as its exchange sees it."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the other side has closed it."""
+        ...
+
+    @property
+    def kept(self) -> bool:
+        """Whether it has served an earlier exchange."""
+        ...
+
+    def shut_down(self) -> None:
+        """Break it: whoever waits for it is woken."""
+        ...
+
+
 class Exchange:
-    """One request on its way: its clock, and the socket it uses."""
+    """One request on its way: its clock, and the connection it uses. Both transports of the library have these."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.url = request.url
         self._times = request.timeouts
         self._phase: Literal["connect", "headers", "body"] = "connect"
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
+        self._wire: Line | None = None
         self._aborted = False
         self._answered = False
         self._woken = threading.Event()
@@ -60,8 +78,8 @@ class Exchange:
                 self._wire.shut_down()
         self.wake()
 
-    def uses(self, wire: Wire) -> None:
-        """This is the socket to shut down from now on. Raises `Cancelled` if it is too late for that."""
+    def uses(self, wire: Line) -> None:
+        """This is the connection to shut down from now on. Raises `Cancelled` if it is too late for that."""
         with self._lock:
             if self._aborted:
                 raise failures.stopped()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -17,7 +18,8 @@ import psutil
 import pytest
 
 from lollms_client import MSG_TYPE, LollmsClient
-from lollms_core.errors import ModelNotFound
+from lollms_client.async_client import AsyncLollmsClient
+from lollms_core.errors import ModelNotFound, UnsupportedFeature
 
 pytestmark = pytest.mark.group("engine")
 
@@ -135,6 +137,24 @@ def test_switching_the_model_ends_the_one_before(tmp_path: Path) -> None:
         assert {each["model_name"] for each in client.list_models()} == {"lollms-nano", "copy.gguf", "real.gguf"}
 
 
+def test_models_that_were_pulled_are_listed_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lollms_runtime.models import find_model
+
+    pulled, own = tmp_path / "pulled", tmp_path / "own"
+    monkeypatch.setenv("LOLLMS_MODELS", str(pulled))
+    names = (pulled / "org/repo/tiny-Q8_0.gguf", own / "mine.gguf", own / "mmproj-mine.gguf")
+    for path in names:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(find_model("lollms-nano").read_bytes())
+    with LollmsClient("pythonllamacpp", models_path=own, model_name="org/repo:Q8_0") as client:
+        listed = client.list_models()
+        assert [each["model_name"] for each in listed] == ["lollms-nano", "mine.gguf", "org/repo/tiny-Q8_0"]
+        assert [each["path_hint"] for each in listed[1:]] == [str(names[1]), str(names[0])]
+        assert all(each["size_gb"] == 0.003 for each in listed)
+        assert "Paris" in client.complete(QUESTION, temperature=0).text
+        assert all(client.switch_model(each["model_name"]) for each in listed)
+
+
 @pytest.mark.parametrize("arguments", [{"model_name": "/nowhere/model.gguf"}, {"model_name": "absent"}])
 def test_a_model_that_is_not_there_is_said_by_the_constructor(arguments: dict[str, Any]) -> None:
     with pytest.raises(ModelNotFound, match="lollms-nano"):
@@ -151,6 +171,55 @@ def test_the_documented_configuration() -> None:
         assert client.get_ctx_size() == 512
     with pytest.raises(ValueError, match="n_ctx"):
         LollmsClient("pythonllamacpp", llm_binding_config={"n_ctx": "many"})
+
+
+def test_the_constructor_of_older_scripts() -> None:
+    from lollms_client.llm_bindings.pythonllamacpp import LlamaCppBinding
+    from lollms_runtime.models import find_model
+
+    config = {"n_gpu_layers": 0, "n_ctx": 256, "seed": 5, "chat_format": "chatml"}
+    binding = LlamaCppBinding(model_path=str(find_model("lollms-nano")), config=config, lollms_paths={})
+    try:
+        assert binding.generate_text("Hello!", n_predict=6) == binding.generate_text("Hello!", n_predict=6)
+        assert binding.get_ctx_size() == 256
+    finally:
+        binding.close()
+
+
+def test_embeddings_are_made_where_they_were_asked_for(client: LollmsClient) -> None:
+    with pytest.raises(UnsupportedFeature, match="embedding"):
+        client.embed("Hello")
+    with LollmsClient("pythonllamacpp", llm_binding_config={"embedding": True, "n_ctx": 128}) as embedding:
+        one = embedding.embed("Hello there")
+        assert len(one) > 8 and all(isinstance(number, float) for number in one)
+        two = embedding.embed(["Hello there", "A cat"])
+        assert len(two) == 2 and two[0] == pytest.approx(one, abs=1e-3) and two[1] != pytest.approx(one, abs=1e-3)
+        assert isinstance(embedding.generate_text("Hello!", n_predict=2), str)
+
+
+def test_coroutines_get_the_same_and_leave_nothing(client: LollmsClient) -> None:
+    before = children()
+    whole = client.generate_text(QUESTION, temperature=0)
+
+    async def ask() -> None:
+        asking = AsyncLollmsClient("pythonllamacpp")
+        answers = await asyncio.gather(*(asking.generate_text(QUESTION, temperature=0) for _ in range(4)))
+        assert answers == [whole] * 4
+        async with asking.stream(QUESTION, temperature=0) as stream:
+            assert (await stream.result()).text == whole
+        assert not any(thread.name == "lollms work" for thread in threading.enumerate())  # on the loop itself
+        assert await asking.count_tokens("Hello there") == client.count_tokens("Hello there")
+        assert await asking.get_ctx_size() == client.get_ctx_size()
+        task = asyncio.create_task(asking.complete("Tell me a long story.", n_predict=4000, stop=["@@"]))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asking.generate_text(QUESTION, temperature=0) == whole
+
+    asyncio.run(ask())  # the client is dropped without a word
+    gc.collect()
+    wait_until(lambda: children() == before)
 
 
 SCRIPT = """
@@ -194,6 +263,40 @@ def test_no_engine_outlives_the_program(end: str, code: int, tmp_path: Path) -> 
     if "fork" in end:
         assert out.strip(), "the parent's engine was ended by the child"
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in engines))
+
+
+NOTHING_TO_WRITE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as a full or read-only disk, and for children as well
+try:
+    with open(sys.argv[1], "w") as file:
+        file.write("x")
+except OSError:
+    print("cannot write", flush=True)
+from lollms_client import LollmsClient
+with LollmsClient(binding_name="pythonllamacpp") as client:
+    print(client.generate_text("What is the capital of France?", temperature=0), flush=True)
+    print(len(client.list_models()) > 0, client.get_ctx_size() > 0, flush=True)
+"""
+
+
+def test_it_works_without_a_home_and_with_nowhere_to_write(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir(mode=0o500)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": "/nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-c", NOTHING_TO_WRITE, str(tmp_path / "probe")],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    probe, answer, facts = done.stdout.splitlines()
+    assert (probe, facts) == ("cannot write", "True True")
+    assert "Paris" in answer
+    assert list(folder.iterdir()) == []
 
 
 def test_ctrl_c_while_it_generates_leaves_the_engine_free(client: LollmsClient) -> None:

@@ -24,8 +24,9 @@ from lollms_core.errors import (
     UpstreamTimeout,
 )
 from lollms_core.types import Message, Progress, ReceiptItem, TextDelta, ThoughtDelta
+from tests.support.media_files import png
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(60)
+PNG = png()
 
 
 def client_of(binding: LollmsLLMBinding) -> LollmsClient:

@@ -30,8 +30,8 @@ from lollms_core.types import (
     ToolCall,
     Usage,
 )
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import adrive
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import drive
 from lollms_runtime.scripted import ScriptedPorts
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport

@@ -1,6 +1,6 @@
-"""Both transports behind one face, so that a test is written once and runs over both.
+"""All transports behind one face, so that a test is written once and runs over each.
 
-Each call makes a transport, does its work with real sockets, and closes it; the asynchronous one does so in an event
+Each call makes a transport, does its work with real sockets, and closes it; an asynchronous one does so in an event
 loop of its own. `then` is called while the transport is still open: what the server sees at that time is the doing of
 the exchange, not of `close()`.
 """
@@ -19,6 +19,8 @@ from lollms_core.errors import Cancelled
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
+from lollms_runtime.transport.base import AsyncTransport
+from lollms_runtime.transport.httpcore2_async import Httpcore2AsyncTransport
 from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
 
 __all__ = ["CLIENTS", "Client", "Exchanged"]
@@ -174,9 +176,14 @@ class SyncClient:
 
 
 class AsyncClient:
-    """The asynchronous transport, on asyncio's own event loop or the server's."""
+    """An asynchronous transport, on asyncio's own event loop or the server's."""
 
-    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[Limits | None], AsyncTransport],
+        new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        self._make = make
         self._new_loop = new_loop
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -191,7 +198,7 @@ class AsyncClient:
 
     def in_turn(self, requests: Sequence[HttpRequest], limits: Limits = DEFAULT) -> list[Exchanged | Exception]:
         async def work() -> list[Exchanged | Exception]:
-            transport = AiohttpTransport(limits)
+            transport = self._make(limits)
             try:
                 return [await self._one(transport, request) for request in requests]
             finally:
@@ -201,7 +208,7 @@ class AsyncClient:
 
     def at_once(self, requests: Sequence[HttpRequest]) -> list[Exchanged | Exception]:
         async def work() -> list[Exchanged | Exception]:
-            transport = AiohttpTransport()
+            transport = self._make(None)
             results = await asyncio.gather(*(self._one(transport, request) for request in requests))
             await transport.close()
             return list(results)
@@ -213,7 +220,7 @@ class AsyncClient:
 
         async def work() -> None:
             nonlocal got
-            transport = AiohttpTransport()
+            transport = self._make(None)
             try:
                 async with transport.open(request) as response:
                     async for data in response.chunks():
@@ -231,7 +238,7 @@ class AsyncClient:
 
     def counted(self, request: HttpRequest, limits: Limits = DEFAULT) -> tuple[int, int, Exception | None]:
         async def work() -> tuple[int, int, Exception | None]:
-            transport, size, longest = AiohttpTransport(limits), 0, 0
+            transport, size, longest = self._make(limits), 0, 0
             try:
                 async with transport.open(request) as response:
                     async for data in response.chunks():
@@ -246,7 +253,7 @@ class AsyncClient:
 
     def leave(self, request: HttpRequest, then: Callable[[], None]) -> None:
         async def work() -> None:
-            transport = AiohttpTransport()
+            transport = self._make(None)
             async with transport.open(request) as response:
                 async for data in response.chunks():
                     assert data
@@ -258,7 +265,7 @@ class AsyncClient:
 
     def cancelled(self, request: HttpRequest, when: Callable[[], object], then: Callable[[], None]) -> float:
         async def work() -> float:
-            transport = AiohttpTransport()
+            transport = self._make(None)
             task = asyncio.create_task(self._one(transport, request))
             await asyncio.to_thread(when)
             start = time.monotonic()
@@ -274,7 +281,7 @@ class AsyncClient:
 
     def closed(self, request: HttpRequest, when: Callable[[], object]) -> Exception | None:
         async def work() -> Exception | None:
-            transport = AiohttpTransport()
+            transport = self._make(None)
             task = asyncio.create_task(self._one(transport, request))
             await asyncio.to_thread(when)
             await transport.close()
@@ -291,7 +298,7 @@ class AsyncClient:
             await asyncio.sleep(0.01)
         assert not left
 
-    async def _one(self, transport: AiohttpTransport, request: HttpRequest) -> Exchanged | Exception:
+    async def _one(self, transport: AsyncTransport, request: HttpRequest) -> Exchanged | Exception:
         try:
             async with transport.open(request) as response:
                 chunks = [data async for data in response.chunks()]
@@ -302,6 +309,8 @@ class AsyncClient:
 
 CLIENTS: dict[str, Client] = {
     "httpcore2": SyncClient(),
-    "aiohttp": AsyncClient(),
-    "aiohttp-uvloop": AsyncClient(uvloop.new_event_loop),
+    "httpcore2-async": AsyncClient(Httpcore2AsyncTransport),
+    "httpcore2-async-uvloop": AsyncClient(Httpcore2AsyncTransport, uvloop.new_event_loop),
+    "aiohttp": AsyncClient(AiohttpTransport),
+    "aiohttp-uvloop": AsyncClient(AiohttpTransport, uvloop.new_event_loop),
 }

@@ -12,8 +12,8 @@ from typing_extensions import override
 from lollms_core.errors import Cancelled, LollmsError
 from lollms_core.flows.base import Flow
 from lollms_core.types import Batch, GenerationCall, Message, Reply, TextDelta, ToolCall
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import Sink, adrive
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps, drive
 from lollms_runtime.observe import Observer
 

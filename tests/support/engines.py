@@ -14,8 +14,8 @@ import psutil
 
 from lollms_core.flows.answer import answer
 from lollms_core.types import Batch, GenerationCall, Message, Params, Reply, ToolCall
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import Sink, adrive
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps, drive
 from lollms_runtime.engines.llamacpp import LlamaCppEngine, LlamaCppSettings, Policy
 from lollms_runtime.models import EMBEDDED, find_model

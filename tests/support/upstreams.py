@@ -16,8 +16,8 @@ from lollms_core.protocols.dialects import OPENAI
 from lollms_core.protocols.openai import ChatCodec
 from lollms_core.protocols.retry import NO_RETRY, RetryPolicy
 from lollms_core.types import Batch, Event, GenerationCall, Message, Reply, ToolCall
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import Sink, adrive
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps, drive
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport

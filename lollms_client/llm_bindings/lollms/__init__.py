@@ -14,6 +14,8 @@ from lollms_client.http_binding import HttpBinding
 from lollms_client.lollms_types import ELF_COMPLETION_FORMAT
 from lollms_core.errors import LollmsError, NotFound, ProtocolError, Refused, UnsupportedFeature
 from lollms_core.protocols.base import Codec, HttpRequest, Timeouts
+from lollms_core.protocols.dialects import Dialect
+from lollms_core.protocols.image_limits import SERVER_IMAGES
 from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.lollms import LollmsCodec, lollms_headers
 from lollms_core.protocols.outgoing import encode_json
@@ -34,6 +36,7 @@ class LollmsBinding(HttpBinding):
     """
 
     binding_name = "lollms"
+    dialect = Dialect(name="lollms", images=SERVER_IMAGES)
     default_address = "http://localhost:9600"
 
     def __init__(
