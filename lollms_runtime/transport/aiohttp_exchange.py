@@ -23,6 +23,7 @@ from lollms_runtime.transport import failures
 from lollms_runtime.transport.aiohttp_answer import Answer
 from lollms_runtime.transport.aiohttp_session import Session
 from lollms_runtime.transport.limits import Body, body_of
+from lollms_runtime.transport.pace import GATHER, Pace
 from lollms_runtime.transport.wire import joined
 
 __all__ = ["Exchange"]
@@ -256,20 +257,10 @@ class Exchange:
         return failures.went_stale(self.url) if self._kept and not partly else failures.closed_early(self.url)
 
 
-_FAST, _GATHER = 0.005, 0.01  # seconds: small chunks that come faster than the first are gathered for the second
-_AT_ONCE = 0.001  # seconds of waiting that show that some had come meanwhile
-_SMALL = 4096  # bytes of a chunk that is worth gathering
-
-
 class Chunks:
-    """The body as an async iterator; a class, because an abandoned async generator leaves a task behind.
+    """The body as an async iterator; a class, because an abandoned async generator leaves a task behind."""
 
-    A model of this machine may send thousands of tokens in a second, each in a packet of its own, and each would cost
-    two system calls and a turn of the loop. So when small chunks come fast, reading rests for a moment that nobody can
-    see and then takes all that has come; a slower body is not delayed.
-    """
-
-    __slots__ = ("_body", "_content", "_exchange", "_failure", "_fast", "_last", "_pieces", "_read", "_time")
+    __slots__ = ("_body", "_content", "_exchange", "_failure", "_pace", "_pieces", "_read", "_time")
 
     def __init__(self, exchange: Exchange, content: aiohttp.StreamReader, body: Body) -> None:
         self._exchange = exchange
@@ -279,8 +270,7 @@ class Chunks:
         self._failure: LollmsError | None = None
         self._read = content.readany
         self._time = exchange.loop.time
-        self._last = 0.0  # when the last chunk came
-        self._fast = False
+        self._pace = Pace()
 
     def __aiter__(self) -> Chunks:
         return self
@@ -300,14 +290,10 @@ class Chunks:
                 if self._content.is_eof():
                     data = self._content.read_nowait()
                 else:
-                    gathered = self._fast and await exchange.rest(_GATHER)
+                    rested = self._pace.fast and await exchange.rest(GATHER)
                     since = exchange.waits_since = self._time()
                     data = await self._read()
-                    now = self._time()
-                    self._fast = len(data) < _SMALL and (
-                        now - since < _AT_ONCE if gathered else now - self._last < _FAST
-                    )
-                    self._last = now
+                    self._pace.took(len(data), since, self._time(), rested=rested)
             except (LollmsError, aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError) as error:
                 data = self._keep(error)
             except RuntimeError as error:

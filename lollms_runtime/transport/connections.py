@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ import httpcore2
 
 from lollms_core.errors import LollmsError
 from lollms_runtime.transport import failures
+from lollms_runtime.transport.pace import GATHER
 from lollms_runtime.transport.sockets import Exchange
 
 __all__ = ["Connections"]
@@ -179,6 +181,10 @@ class _Connection(asyncio.Protocol):
 
     async def read(self) -> bytes:
         """What has come; b"" at the end. Raises `OSError` when the connection was lost."""
+        exchange = self.exchange
+        if rested := exchange.should_rest and not self._over:
+            await self._rest()
+        began = time.monotonic()
         while not self._received:
             if self._error is not None:
                 raise self._error
@@ -188,10 +194,20 @@ class _Connection(asyncio.Protocol):
             await self._wait()
         data = bytes(self._received)
         self._received.clear()
+        exchange.took(len(data), began, rested=rested)
         if self._paused and not self._over:
             self._paused = False
             self._open().resume_reading()
         return data
+
+    async def _rest(self) -> None:
+        """Let chunks gather, in the system and not here, where each would wake the loop."""
+        self._open().pause_reading()
+        try:
+            await asyncio.sleep(GATHER)
+        finally:
+            if not self._over and not self._paused:
+                self._open().resume_reading()
 
     @property
     def is_readable(self) -> bool:

@@ -29,6 +29,7 @@ import httpcore2
 from lollms_core.errors import LollmsError
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
+from lollms_runtime.transport.pace import GATHER, Pace
 
 __all__ = ["Backend", "Exchange", "Wire", "translated"]
 
@@ -63,6 +64,7 @@ class Exchange:
         self._aborted = False
         self._answered = False
         self._woken = threading.Event()
+        self._pace = Pace()
         start = time.monotonic()
         self._end = None if self._times.total is None else start + self._times.total
         self._deadline = start + self._times.connect
@@ -98,6 +100,7 @@ class Exchange:
         """Wait for `wake`. Raises `Cancelled`, or the time-out of the phase."""
         while not self._woken.wait(self.patience()):
             pass
+        self._woken.clear()
         if self._aborted:
             raise failures.stopped()
 
@@ -118,6 +121,20 @@ class Exchange:
         if not self.hurried:
             self.hurried = True
             self._end = time.monotonic() + seconds
+
+    @property
+    def should_rest(self) -> bool:
+        """Whether small chunks of the body come so fast that they should gather (see `pace`)."""
+        return self._pace.fast and self._phase == "body" and not self.hurried
+
+    def rest(self) -> None:
+        """Let chunks gather. Raises `Cancelled`."""
+        if self._woken.wait(GATHER) and self._aborted:
+            raise failures.stopped()
+
+    def took(self, size: int, began: float, *, rested: bool) -> None:
+        """A read that began at `began`, by the monotonic clock, gave so many bytes."""
+        self._pace.took(size, began, time.monotonic(), rested=rested)
 
     def patience(self) -> float:
         """Seconds that the next blocking call may take. Raises the time-out of the phase when none are left."""
@@ -289,7 +306,10 @@ class Wire(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         exchange = self._exchange
+        if rested := exchange.should_rest:
+            exchange.rest()
         seconds = exchange.patience()
+        began = time.monotonic()
         try:
             self._wait_at_most(seconds)
             data = self._sock.recv(max_bytes)
@@ -297,6 +317,7 @@ class Wire(httpcore2.NetworkStream):
             raise exchange.failed(error) from error
         if data:
             exchange.answered()
+            exchange.took(len(data), began, rested=rested)
         else:
             self.ended = True
         return data
