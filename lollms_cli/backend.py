@@ -1,19 +1,36 @@
-"""Who answers a prompt: the named server, else a running local one whose key we have, else the embedded engine."""
+"""Who answers: the named binding or server, else a running local one whose key we have, else the embedded engine.
+
+The model is that of `-m`, else LOLLMS_MODEL, else the default that `lollms models default` keeps. A default belongs to
+the binding it was chosen with, and the file of a model is of no use to a server that was named.
+"""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from lollms_cli.address import base_url, default_port
-from lollms_cli.server_calls import Health, health
-from lollms_core.errors import AuthFailed, KeyMissing, LollmsError, ModelNotFound, NotFound, Refused, UnknownModel
+from lollms_cli.defaults import Default, default_model
+from lollms_cli.server_calls import Health, health, named_or_local
+from lollms_core.errors import (
+    AuthFailed,
+    InvalidRequest,
+    KeyMissing,
+    LollmsError,
+    ModelNotFound,
+    NotFound,
+    Refused,
+    UnknownBinding,
+    UnknownModel,
+)
 
-__all__ = ["Backend", "choose_backend", "in_words_of_the_command", "server_address", "server_key"]
+__all__ = ["Backend", "check_binding", "choose_backend", "in_words_of_the_command", "server_address", "server_key"]
 
 _NANO = "lollms-nano"
+_ENGINES = ("pythonllamacpp", "llamacpp")
 
 
 class Backend(NamedTuple):
@@ -23,21 +40,86 @@ class Backend(NamedTuple):
     arguments: dict[str, Any]
 
     @property
+    def place(self) -> str:
+        """Whose models it has: the sentence without what it says of a model."""
+        if self.is_engine:
+            return "models of this machine"
+        where = self.arguments.get("host_address")
+        return f"models of {where if self.is_server else self.arguments['binding_name']}"
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether a model runs on this machine for this command alone."""
+        return self.arguments.get("binding_name") in _ENGINES
+
+    @property
     def is_server(self) -> bool:
         """Whether it is a lollms server, and not an engine of this process."""
         return bool(self.arguments.get("binding_name") == "lollms")
 
 
-def choose_backend(host: str | None, model: str | None) -> Backend:
-    """Choose, in the order above.
+def choose_backend(host: str | None, model: str | None, binding: str | None = None) -> Backend:
+    """Choose, in the order above; a model of "" is none, and asks for no default.
 
-    Raises `KeyMissing` (a named server, no key), `InvalidRequest` (a bad address) and `ModelNotFound` (a path that
-    leads to no model file).
+    Raises `KeyMissing` (a named server, no key), `InvalidRequest` (a bad address), `ModelNotFound` (a path that leads
+    to no model file), `UnknownBinding`, and `ConfigError` where the kept default cannot be read.
     """
+    default = default_model() if model is None else Default()
+    if default.binding and binding is None and server_address(host) is None:
+        binding = default.binding
+    if default.model and _fits(default, host, binding):
+        model = default.model
+    chosen = _named(binding, host, model) if binding else _found(host, model)
+    if default.model and model == default.model:
+        return chosen._replace(sentence=f"{chosen.sentence}, model {model} ({default.source})")
+    return chosen
+
+
+def check_binding(name: str) -> None:
+    """Raises `UnknownBinding` where there is no client binding of that name."""
+    from lollms_client.lollms_llm_binding import LollmsLLMBindingManager
+
+    there = LollmsLLMBindingManager("llm_bindings").get_available_bindings()
+    if name in there:
+        return
+    near = difflib.get_close_matches(name, there, 1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise UnknownBinding(f"There is no binding {name!r}. {hint}There are: {', '.join(there)}.")
+
+
+def _fits(default: Default, host: str | None, binding: str | None) -> bool:
+    """Whether a default model is meant for who answers."""
+    if binding is not None and default.binding and default.binding != binding:
+        return False
+    if binding is not None and not default.binding and default.source != "LOLLMS_MODEL":
+        return False
+    return server_address(host) is None or not _is_model_file(default.model)
+
+
+def _named(binding: str, host: str | None, model: str | None) -> Backend:
+    check_binding(binding)
+    if binding == "lollms":
+        address = named_or_local(host)
+        return _server(address, server_key(address), model)
+    if binding in _ENGINES:
+        if host:
+            raise InvalidRequest(f"The binding {binding} runs models on this machine: leave --host out.")
+        chosen = _embedded(model)
+        return Backend(
+            chosen.sentence.replace("the embedded engine", f"the binding {binding}"),
+            {**chosen.arguments, "binding_name": binding},
+        )
+    where = f" at {host.rpartition('@')[2]}" if host else ""  # before an @ there may be a password
+    arguments = {"binding_name": binding, "host_address": host or None, "model_name": model or ""}
+    return Backend(f"using the binding {binding}{where}", arguments)
+
+
+def _found(host: str | None, model: str | None) -> Backend:
+    """Choose where no binding was named."""
     address = server_address(host)
     if address is not None:
         return _server(address, server_key(address), model)
-    if model and _is_model_file(model):
+    if model and _is_here(model):
         return _embedded(model)
     if model and _is_path(model):
         raise _no_such_file(model)
@@ -75,7 +157,7 @@ def server_key(address: str) -> str:
 def in_words_of_the_command(error: LollmsError, backend: Backend) -> LollmsError:
     """An error of the library, which speaks of a constructor's arguments, in words for whoever typed a command."""
     if not backend.is_server:
-        return error
+        return _of_binding(error, str(backend.arguments.get("binding_name", "")))
     address, model = backend.arguments["host_address"], backend.arguments["model_name"]
     if isinstance(error, Refused):
         return Refused(
@@ -91,6 +173,13 @@ def in_words_of_the_command(error: LollmsError, backend: Backend) -> LollmsError
         )
     if isinstance(error, UnknownModel) and model and _looks_like_a_file(model):
         return UnknownModel(f"There is no file {model} here, and the server at {address} says: {error}")
+    return error
+
+
+def _of_binding(error: LollmsError, binding: str) -> LollmsError:
+    """An error of a named binding; where a key is wanted, how to keep one."""
+    if isinstance(error, (AuthFailed, KeyMissing)) and binding not in _ENGINES and "keys set" not in str(error):
+        return type(error)(f"{error} Keep the right key with: lollms keys set {binding}", status=error.status)
     return error
 
 
@@ -115,6 +204,15 @@ def _is_model_file(model: str) -> bool:
         return model.lower().endswith(".gguf") and Path(model).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):
         return False
+
+
+def _is_here(model: str) -> bool:
+    """Whether the model is a file of this machine, by its path or by the name under which it was pulled."""
+    if _is_model_file(model):
+        return True
+    from lollms_runtime.models import find_pulled
+
+    return find_pulled(model) is not None
 
 
 def _is_path(model: str) -> bool:
@@ -150,7 +248,7 @@ def _server(address: str, key: str, model: str | None) -> Backend:
 
 def _embedded(model: str | None, reason: str = "") -> Backend:
     name = model or _NANO
-    if name != _NANO and not _is_model_file(name) and _looks_like_a_file(name):
+    if name != _NANO and not _is_here(name) and _looks_like_a_file(name):
         raise _no_such_file(name)
     about = " (a smoke-test model; `lollms doctor` says how to get a real one)" if name == _NANO else ""
     path = str(Path(name).expanduser()) if _is_model_file(name) else name

@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 from typing_extensions import override
@@ -20,10 +21,19 @@ from lollms_cli.output import Output, OutputClosed, one_line
 from lollms_cli.repair import is_of_lollms, repair_sentence
 from lollms_core.errors import ConfigError, LollmsError, meaning
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 __all__ = ["COMMANDS", "cli", "run", "with_command"]
 
 COMMANDS = {
     "prompt": ("lollms_cli.prompt", "prompt"),
+    "chat": ("lollms_cli.chat", "chat"),
+    "models": ("lollms_cli.models", "models"),
+    "pull": ("lollms_cli.pull", "pull"),
+    "rm": ("lollms_cli.rm", "rm"),
+    "embed": ("lollms_cli.embed", "embed"),
+    "keys": ("lollms_cli.keys", "keys"),
     "serve": ("lollms_cli.serve", "serve"),
     "doctor": ("lollms_cli.doctor", "doctor"),
     "install": ("lollms_cli.install", "install"),
@@ -33,17 +43,15 @@ COMMANDS = {
     "ps": ("lollms_cli.ps", "ps"),
     "stop": ("lollms_cli.stop", "stop"),
     "reload": ("lollms_cli.reload", "reload"),
+    "completion": ("lollms_cli.completion", "completion"),
 }
 _LIKE_A_COMMAND = 0.75
 _WHERE = "Set LOLLMS_DEBUG=1 to see where."
 _OF_OTHER_TOOLS = {
     "version": "The version is shown by `lollms --version`.",
-    "models": "`lollms doctor` says which models there are here and how to get one; choose one with -m.",
-    "list": "Lists are `lollms bindings list`, `lollms personalities list` and `lollms functions list`.",
+    "list": "Lists are `lollms models list`, `bindings list`, `personalities list` and `functions list`.",
     "show": "`lollms doctor` says what is there.",
-    "pull": "Get a GGUF file yourself, then: lollms -m FILE PROMPT.",
     "run": 'Ask a model with: lollms -m MODEL "the prompt".',
-    "chat": "This version asks once, without a conversation.",
 }
 """Words that other tools have as commands: alone they are meant as one, not for a model."""
 
@@ -52,6 +60,8 @@ Examples:
   lollms "Tell me a fun fact about space."
   git diff | lollms -s "Write one commit line for this diff."
   lollms -m ~/models/qwen.gguf -o temperature 0.2 "Why is the sky blue?"
+  lollms -a photo.jpg -b ollama -m llava "What is in this picture?"
+  lollms --schema 'name, age int' "Invent a person."
   lollms serve
   lollms doctor
 """
@@ -61,9 +71,10 @@ Environment:
   LOLLMS_API_KEY     the key sent to a lollms server
   LOLLMS_HOST        the server: host, host:port or URL (for serve: the address to listen on)
   LOLLMS_PORT        its port (9601)
+  LOLLMS_MODEL       the model where -m names none
   LOLLMS_CONFIG_DIR  the configuration folder of serve and doctor
   LOLLMS_DEBUG       1 shows the traceback of an error
-  NO_COLOR           no colours or dimming
+  NO_COLOR           no colours or dimming (CLICOLOR_FORCE: also in a pipe)
 """
 
 EXITS = """\b
@@ -88,7 +99,20 @@ class Commands(click.Group):
         return command
 
     @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and our flags; the flags of the prompt too, because its name may be left out."""
+        found = super().shell_complete(ctx, incomplete)
+        prompt = self.get_command(ctx, "prompt") if incomplete.startswith("-") else None
+        if prompt is None:
+            return found
+        there = {item.value for item in found}
+        return [*found, *(item for item in prompt.shell_complete(ctx, incomplete) if item.value not in there)]
+
+    @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # a shell asks for completions
+            known = not args or args[0] in COMMANDS or args[0] in ("-h", "--help", "--version")
+            return super().parse_args(ctx, args if known else ["prompt", *args])
         return super().parse_args(ctx, with_command(args, has_input=_has_input()))
 
 
@@ -149,6 +173,8 @@ def cli() -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. Raises nothing."""
     output = Output()
+    if asked := os.environ.get("_LOLLMS_COMPLETE"):
+        return _complete(asked)
     try:
         result = cli.main(args=None if args is None else list(args), prog_name="lollms", standalone_mode=False)
     except OutputClosed:
@@ -166,6 +192,18 @@ def run(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _fail(output, f"{_defect(error)} {_WHERE}", 1, error)
     return result if isinstance(result, int) else 0
+
+
+def _complete(asked: str) -> int:
+    """Answer the shell; whatever goes wrong, nothing is to be seen at its prompt."""
+    from lollms_cli.completion import answer
+
+    try:
+        return answer(cli, asked)
+    except (Exception, KeyboardInterrupt):
+        if os.environ.get("LOLLMS_DEBUG", "") not in ("", "0"):
+            raise
+        return 1
 
 
 def _fail(output: Output, sentence: str, code: int, error: BaseException) -> int:

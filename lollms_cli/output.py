@@ -43,7 +43,7 @@ class Output:
         self.quiet = quiet
         self._out_tty = _is_tty(self._out)
         self._err_tty = _is_tty(self._err)
-        self._styled = self._err_tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._styled = _wants_style(self._err_tty)
         self._at_line_start = True
         self._in_thought = False
         for stream, tty in ((self._out, self._out_tty), (self._err, self._err_tty)):
@@ -128,6 +128,15 @@ def _is_tty(stream: IO[str]) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):  # closed, or not a real stream
         return False
+
+
+def _wants_style(tty: bool) -> bool:
+    """Whether to dim what is an aside: NO_COLOR forbids it, CLICOLOR_FORCE asks for it, else terminals get it."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return tty and os.environ.get("CLICOLOR") != "0" and os.environ.get("TERM") != "dumb"
 
 
 def _drop(stream: IO[str]) -> None:

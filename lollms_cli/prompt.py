@@ -5,26 +5,26 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import pairwise
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 from typing_extensions import override
 
-from lollms_cli.output import Output
+from lollms_cli.completing import complete_bindings, complete_files, complete_models
+from lollms_cli.output import Output, one_line
+from lollms_cli.showing import Afterwards, Shower, asking, say_remarks, usage_words
 from lollms_core.errors import LollmsError
 
 if TYPE_CHECKING:
+    from lollms_cli.schemas import Checker
     from lollms_client import LollmsClient
-    from lollms_core.types import Event, Reply, ReplyFold
+    from lollms_core.types import Reply
 
-__all__ = ["prompt", "read_options", "read_prompt"]
+__all__ = ["open_client", "prompt", "read_options", "read_piped", "read_prompt", "utf8"]
 
 _LIKE = 0.8
 
@@ -44,10 +44,39 @@ class _Prompt(click.Command):
 
 @click.command(cls=_Prompt, short_help="Ask a model once (also without the word prompt).")
 @click.argument("words", metavar="[PROMPT]", nargs=-1)
-@click.option("-m", "--model", metavar="MODEL", help="A model of the server, or the path of a GGUF file.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_models,
+    help="A model of the server or binding, one that was pulled, or the path of a GGUF file.",
+)
 @click.option("-s", "--system", metavar="TEXT", default="", help="The system prompt.")
 @click.option(
+    "-a",
+    "--attachment",
+    "attachments",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="An image or a text file to go with it; - is standard input. May be repeated.",
+)
+@click.option(
     "-o", "--option", "options", nargs=2, multiple=True, metavar="KEY VALUE", help="A parameter, e.g. temperature 0.2."
+)
+@click.option(
+    "--schema",
+    metavar="SCHEMA",
+    shell_complete=complete_files,
+    help="The answer's shape: a file, a JSON Schema, or fields such as 'name, age int, email: description'.",
+)
+@click.option("-x", "--extract", is_flag=True, help="Print only the first fenced code block of the answer.")
+@click.option(
+    "-b",
+    "--binding",
+    metavar="NAME",
+    shell_complete=complete_bindings,
+    help="The client binding, such as ollama or openai; --host is its server then.",
 )
 @click.option("--host", metavar="ADDRESS", help="The server: host, host:port or URL (or LOLLMS_HOST).")
 @click.option("--no-stream", is_flag=True, help="Show the answer when it is complete.")
@@ -55,55 +84,99 @@ class _Prompt(click.Command):
 @click.option("-u", "--usage", is_flag=True, help="Say how many tokens and seconds it took.")
 @click.option("-R", "--hide-reasoning", is_flag=True, help="Do not show the model's reasoning.")
 @click.option("-q", "--quiet", is_flag=True, help="No remarks on standard error, only errors.")
-def prompt(
-    words: tuple[str, ...],
-    model: str | None,
-    system: str,
-    options: tuple[tuple[str, str], ...],
-    host: str | None,
-    no_stream: bool,
-    as_json: bool,
-    usage: bool,
-    hide_reasoning: bool,
-    quiet: bool,
-) -> None:
+def prompt(words: tuple[str, ...], **flags: Any) -> int:
     """Ask a model once. What is piped in stands before the prompt.
 
-    The answer goes to standard output, everything else to standard error. The server is --host or LOLLMS_HOST, else a
-    running one on this machine whose key is known, else the embedded engine answers.
+    The answer goes to standard output, everything else to standard error. Who answers is --binding, else the server of
+    --host or LOLLMS_HOST, else a running one on this machine whose key is known, else the embedded engine.
     """
-    output = Output(quiet=quiet)
-    params = read_options(options)
-    text = read_prompt(words)
+    return _run(words, _Flags(**flags))
+
+
+class _Flags(NamedTuple):
+    """What was said besides the prompt, as the help describes it."""
+
+    model: str | None
+    system: str
+    attachments: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]
+    schema: str | None
+    extract: bool
+    binding: str | None
+    host: str | None
+    no_stream: bool
+    as_json: bool
+    usage: bool
+    hide_reasoning: bool
+    quiet: bool
+
+
+def _run(words: tuple[str, ...], flags: _Flags) -> int:
+    if flags.schema is not None and flags.extract:
+        raise click.UsageError("--schema gives JSON and -x a code block: choose one.")
+    output = Output(quiet=flags.quiet)
+    arguments = read_options(flags.options)
+    limit = arguments.get("max_tokens", arguments.get("n_predict"))
+    text, checker = _question(words, flags, arguments)
     from lollms_cli.backend import choose_backend, in_words_of_the_command
 
-    backend = choose_backend(host, model)
+    backend = choose_backend(flags.host, flags.model, flags.binding)
     output.note(f"lollms: {backend.sentence}")
-    show = _Show(output, live=not (as_json or no_stream), as_json=as_json, reasoning=not hide_reasoning)
+    after = Afterwards(extract=flags.extract, checker=checker)
+    whole = flags.as_json or flags.no_stream or flags.extract
+    show = Shower(output, live=not whole, as_json=flags.as_json, reasoning=not flags.hide_reasoning, after=after)
     start = time.monotonic()
-    # the local engine streams in any case, so that Ctrl-C keeps what came; a server is asked for what was said
-    streamed = not (no_stream and backend.is_server)
+    # only a lollms server is asked for a whole answer: elsewhere streaming lets Ctrl-C keep what came
+    streamed = not (flags.no_stream and backend.is_server)
     try:
-        with _terminated_like_interrupted(), _client(backend.arguments) as client:
-            reply = _ask(client, show, text, {"system": _utf8(system), **params}, streamed=streamed)
+        with asking(), open_client(backend.arguments) as client:
+            reply = _ask(client, show, text, arguments, streamed=streamed)
             show.finish(reply)
     except LollmsError as error:
         raise in_words_of_the_command(error, backend) from error
-    _remarks(output, reply, params.get("max_tokens", params.get("n_predict")))
-    if usage:
-        output.message(f"lollms: {_usage(reply, time.monotonic() - start)}")
+    say_remarks(output, reply, limit)
+    if flags.usage:
+        output.message(f"lollms: {usage_words(reply, time.monotonic() - start)}")
+    if after.problem:
+        output.message(f"lollms: error: {one_line(after.problem)}")
+        return 1
+    return 0
 
 
-def read_prompt(words: Iterable[str]) -> str:
-    """Standard input, where something is piped in, and the words. Raises `UsageError` when both are empty."""
-    parts = [_piped(), _utf8(" ".join(words))]
+def _question(words: tuple[str, ...], flags: _Flags, arguments: dict[str, Any]) -> tuple[str, Checker | None]:
+    """The text to send, and who checks the answer; what else is sent is put into `arguments`."""
+    arguments["system"] = utf8(flags.system)
+    checker = None
+    if flags.schema is not None:
+        from lollms_cli.schemas import Checker, read_schema
+
+        arguments["schema"] = read_schema(utf8(flags.schema))
+        checker = Checker(arguments["schema"])
+    if not flags.attachments:
+        return read_prompt(words), checker
+    from lollms_cli.attachments import read_attachments
+
+    if flags.attachments.count("-") > 1:
+        raise click.UsageError("-a - stands for standard input, which can be attached only once.")
+    attached = read_attachments(flags.attachments)
+    if attached.images:
+        arguments["images"] = attached.images
+    return read_prompt(words, attached.texts, piped="-" not in flags.attachments), checker
+
+
+def read_prompt(words: Iterable[str], attached: Iterable[str] = (), *, piped: bool = True) -> str:
+    """Standard input, where something is `piped` in, attached texts, and the words, parted by empty lines.
+
+    Raises `UsageError` when there is nothing.
+    """
+    parts = [read_piped() if piped else "", *attached, utf8(" ".join(words))]
     text = "\n\n".join(part for part in parts if part.strip())
     if not text:
         raise click.UsageError('There is no prompt. Write it behind the command: lollms "Tell me a joke."')
     return text
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """An argument as text. Bytes that the locale could not read arrive as surrogates; they are tried as UTF-8."""
     if not any("\ud800" <= character <= "\udfff" for character in text):
         return text
@@ -113,7 +186,8 @@ def _utf8(text: str) -> str:
         raise click.UsageError("The prompt is not valid UTF-8 text.") from error
 
 
-def _piped() -> str:
+def read_piped() -> str:
+    """What is piped in; "" when nothing is. Raises `UsageError` for what is not UTF-8 text."""
     if sys.stdin is None or sys.stdin.isatty():
         return ""
     try:
@@ -140,7 +214,7 @@ def read_options(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
         near = difflib.get_close_matches(name, known, 1, _LIKE)
         if name not in known and near:
             raise click.UsageError(f"There is no parameter {key!r}. Did you mean {near[0]!r}?")
-        params[name] = _value(_utf8(text))
+        params[name] = _value(utf8(text))
     return params
 
 
@@ -155,27 +229,14 @@ def _not_json(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _client(arguments: dict[str, Any]) -> LollmsClient:
+def open_client(arguments: dict[str, Any]) -> LollmsClient:
+    """A client with the arguments of a `Backend`; use it in a `with` block."""
     from lollms_client import LollmsClient
 
     return LollmsClient(**arguments)
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """While the block runs, SIGTERM unwinds it, so that an embedded engine does not outlive us; the code is 143."""
-
-    def unwind(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, unwind)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _ask(client: LollmsClient, show: _Show, text: str, arguments: dict[str, Any], *, streamed: bool) -> Reply:
+def _ask(client: LollmsClient, show: Shower, text: str, arguments: dict[str, Any], *, streamed: bool) -> Reply:
     if not streamed:
         return client.complete(text, **arguments)
     try:
@@ -189,108 +250,3 @@ def _ask(client: LollmsClient, show: _Show, text: str, arguments: dict[str, Any]
     except LollmsError:
         show.broken()
         raise
-
-
-class _Show:
-    """Shows a reply while it comes (`live`) or when it is there."""
-
-    def __init__(self, output: Output, *, live: bool, as_json: bool, reasoning: bool) -> None:
-        from lollms_core.types import ReplyFold
-
-        self._output = output
-        self._live = live
-        self._reasoning = reasoning
-        self._fold: ReplyFold = ReplyFold()
-        self._as_json = as_json
-
-    def batch(self, batch: Iterable[Event]) -> None:
-        """Show the events of one batch."""
-        from lollms_core.types import Notice, Progress, TextDelta, ThoughtDelta
-
-        events = tuple(batch)
-        self._fold.add(events)
-        for event in events:
-            if isinstance(event, Notice):
-                self._output.note(f"lollms: {event.text}")
-            elif isinstance(event, Progress) and event.position:
-                self._output.note(f"lollms: waiting, {event.position} before you")
-        if not self._live:
-            return
-        # one write for each run of text: a batch may hold hundreds of events
-        if self._reasoning:
-            self._output.thought("".join(e.text for e in events if isinstance(e, ThoughtDelta)))
-        self._output.answer("".join(e.text for e in events if isinstance(e, TextDelta)))
-
-    def interrupted(self) -> None:
-        """Ctrl-C: what came stays, on a line that is ended."""
-        if self._live:
-            self._output.end_answer()
-        else:
-            self.finish(self._fold.done("cancelled"))
-
-    def broken(self) -> None:
-        """An error ended the answer: its line ends, so that the error stands on its own."""
-        if self._live:
-            self._output.end_answer()
-
-    def finish(self, reply: Reply) -> None:
-        """The reply is complete."""
-        if self._as_json:
-            self._output.line(_as_json(reply))
-            return
-        if not self._live:
-            if self._reasoning:
-                self._output.thought(reply.thoughts)
-            self._output.answer(reply.text)
-        self._output.end_answer()
-
-
-def _as_json(reply: Reply) -> str:
-    import msgspec
-
-    shown = {
-        "text": reply.text,
-        "thoughts": reply.thoughts,
-        "tool_calls": reply.tool_calls,
-        "model": reply.model,
-        "finish_reason": reply.finish_reason,
-        "usage": reply.usage,
-        "receipt": reply.receipt,
-    }
-    return msgspec.json.encode(shown).decode()
-
-
-def _remarks(output: Output, reply: Reply, limit: object) -> None:
-    """What to know about a reply besides its text; `limit` is the `max_tokens` that was asked for, if any."""
-    for item in reply.receipt:
-        output.note(f"lollms: {item.name} was {item.action}: {item.reason}")
-    if reply.finish_reason == "length":
-        output.note(f"lollms: {_why_it_stopped(reply, limit)}")
-
-
-def _why_it_stopped(reply: Reply, limit: object) -> str:
-    """Which limit ended an answer, as far as the count of its tokens tells."""
-    count = reply.usage.completion_tokens if reply.usage is not None else None
-    if not isinstance(limit, int) or limit < 1 or count is None:
-        return (
-            "the answer stopped at a limit: that of its tokens, which -o max_tokens NUMBER raises, or the model's "
-            "context, which holds prompt and answer and is not changed by it"
-        )
-    if count >= limit:
-        return f"the answer stopped at its limit of {limit} tokens (-o max_tokens NUMBER raises it)"
-    return (
-        f"the answer stopped after {count} tokens, before max_tokens: the model's context, which holds prompt and "
-        "answer, is full, or the server's own limit was reached. A higher max_tokens does not help"
-    )
-
-
-def _usage(reply: Reply, seconds: float) -> str:
-    usage = reply.usage
-    counts = "token counts unknown"
-    if usage is not None:
-        counts = f"{_count(usage.prompt_tokens)} tokens in, {_count(usage.completion_tokens)} out"
-    return f"{counts}, {seconds:.2f} s, model {reply.model or 'unknown'}"
-
-
-def _count(tokens: int | None) -> str:
-    return "?" if tokens is None else str(tokens)

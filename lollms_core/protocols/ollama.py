@@ -120,7 +120,8 @@ class OllamaCodec:
             response = HttpResponse(response.status, response.headers, coded)
         error = http_error(response, target)
         if isinstance(error, UnknownModel) and (named := _QUOTED.search(error.message)):
-            error.message += pull_hint(named[1])
+            hint = pull_hint(named[1])
+            error.message += hint if not hint or error.message.endswith((".", "!", "?")) else f".{hint}"
         return error
 
 

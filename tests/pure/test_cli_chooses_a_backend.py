@@ -21,7 +21,7 @@ class House:
         self.servers: dict[str, Health] = {}
         self.asked: list[str] = []
         self._monkeypatch = monkeypatch
-        for name in ("LOLLMS_HOST", "LOLLMS_PORT", "LOLLMS_API_KEY"):
+        for name in ("LOLLMS_HOST", "LOLLMS_PORT", "LOLLMS_API_KEY", "LOLLMS_MODEL"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("LOLLMS_HOME", str(tmp_path / "home"))
         self._file = tmp_path / "home" / "api_key"

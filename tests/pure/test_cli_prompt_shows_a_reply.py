@@ -35,9 +35,9 @@ class Bench:
 
     def ask(self, reply: Scripted, *arguments: str, piped: bytes = b"") -> int:
         self.client = scripted_client([reply])
-        self._monkeypatch.setattr(prompt, "_client", lambda arguments: self.client)
+        self._monkeypatch.setattr(prompt, "open_client", lambda arguments: self.client)
         chosen = backend.Backend("using a script", {})
-        self._monkeypatch.setattr(backend, "choose_backend", lambda host, model: chosen)
+        self._monkeypatch.setattr(backend, "choose_backend", lambda host, model, binding: chosen)
         self._monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
         return main(["prompt", *arguments])
 

@@ -1,0 +1,84 @@
+"""`--schema`: a file, a JSON Schema or a short form; the answer must have that shape."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lollms_cli.schemas import Checker, read_schema
+from lollms_core.errors import InvalidRequest
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "age": {"type": "integer"},
+        "email": {"type": "string", "description": "where to write to"},
+    },
+    "required": ["name", "age", "email"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "given", ["name, age int, email: where to write to", "name\nage int\nemail str: where to write to\n"]
+)
+def test_the_short_form_is_a_flat_object(given: str) -> None:
+    assert read_schema(given) == PERSON
+
+
+def test_a_line_may_have_commas_in_its_description() -> None:
+    assert read_schema("a: x, y\nb float")["properties"]["a"]["description"] == "x, y"
+
+
+def test_a_file_and_json_are_taken_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "schema"
+    file.write_text(json.dumps(PERSON))
+    assert read_schema(str(file)) == read_schema(json.dumps(PERSON)) == PERSON
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("", "empty"),
+        ("a b c", "not a field"),
+        ("age integer", "has the type 'integer'"),
+        ("a, a", "twice"),
+        ("{", "not JSON"),
+        ("nowhere.json", "There is no file"),
+    ],
+)
+def test_what_is_no_schema_is_refused_in_words(given: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        read_schema(given)
+
+
+def test_a_schema_that_is_not_right_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="at type"):
+        Checker({"type": "thing"})
+
+
+def test_a_right_answer_is_its_value() -> None:
+    assert Checker(PERSON).value(' {"name": "A", "age": 3, "email": "x"}\n') == {"name": "A", "age": 3, "email": "x"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("Sure!", "not JSON"),
+        ('{"name": "A"}', "required"),
+        ('{"name": "A", "age": "3", "email": ""}', "at age"),
+        ("[" * 100_000, "nested too deeply|not JSON"),
+    ],
+)
+def test_a_wrong_answer_says_what_is_wrong(answer: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Checker(PERSON).value(answer)
+
+
+def test_a_reference_out_of_the_schema_is_not_followed() -> None:
+    with pytest.raises(ValueError, match="which is not in it"):
+        Checker({"$ref": "http://127.0.0.1:1/schema.json"}).value("1")
+    assert Checker({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}).value("1") == 1
