@@ -1,8 +1,8 @@
 """When to let the chunks of a body gather.
 
-A model of this machine may send thousands of tokens in a second, each in a packet of its own, and each would cost system
-calls and a turn of the thread or loop. So when small chunks come fast, reading rests for a moment that nobody can see
-and then takes all that has come; a slower body is not delayed.
+A model of this machine may send thousands of tokens in a second, each in a packet of its own, and each would cost
+system calls and a turn of the thread or loop. So when small chunks come fast, reading rests for a moment that nobody can
+see and then takes all that has come; a slower body is not delayed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ class Pace:
         self._last = 0.0  # when the last chunk came
 
     def took(self, size: int, began: float, now: float, *, rested: bool) -> None:
-        """A read that began at `began` gave so many bytes `now`, after a rest or not. Times are seconds of any clock."""
+        """A read that began at `began` gave so many bytes `now`, after a rest or not; seconds of one clock."""
         self.fast = size < _SMALL and (now - began < _AT_ONCE if rested else now - self._last < _FAST)
         self._last = now
