@@ -1,4 +1,4 @@
-"""The Python client on a stream of the mock, against plain httpx2 reading the same stream."""
+"""Both Python clients on a stream of the mock, against plain httpx2 reading the same stream."""
 
 from __future__ import annotations
 
@@ -68,21 +68,88 @@ run(call, stream)
 client.close()
 """
 
+ASYNC = """
+import asyncio, json, sys, time
+PORT, N, CALLS = int(sys.argv[1]), 1000, 40
+BASE = f"http://127.0.0.1:{PORT}/v1"
+async def run(call, stream):
+    for _ in range(3):
+        assert await call()
+        assert await stream() == N, "a token is missing"
+    start = time.process_time()
+    for _ in range(CALLS):
+        await call()
+    per_call = (time.process_time() - start) / CALLS * 1e6
+    start = time.process_time()
+    for _ in range(5):
+        await stream()
+    per_token = (time.process_time() - start) / 5 / N * 1e6
+    print(json.dumps({"call": per_call, "token": per_token}))
+"""
+
+PLAIN_ASYNC = """
+import httpx2
+def body(text, stream):
+    return {"model": "mock", "messages": [{"role": "user", "content": text}], "stream": stream}
+async def main():
+    client = httpx2.AsyncClient()
+    async def call():
+        reply = await client.post(BASE + "/chat/completions", json=body("Tell me a story.", False))
+        return reply.json()["choices"][0]["message"]["content"]
+    async def stream():
+        n, asked = 0, body(f"Tell me a story. N={N}", True)
+        async with client.stream("POST", BASE + "/chat/completions", json=asked) as reply:
+            async for line in reply.aiter_lines():
+                if line.startswith("data: {"):
+                    choices = json.loads(line[6:])["choices"]
+                    if choices and choices[0]["delta"].get("content"):
+                        n += 1
+        return n
+    await run(call, stream)
+    await client.aclose()
+asyncio.run(main())
+"""
+
+OURS_ASYNC = """
+from lollms_client import AsyncLollmsClient
+from lollms_core.types import TextDelta
+async def main():
+    async with AsyncLollmsClient("openai", BASE, service_key="x", model_name="mock") as client:
+        async def call():
+            return (await client.complete("Tell me a story.")).text
+        async def stream():
+            n = 0
+            async with client.stream(f"Tell me a story. N={N}") as running:
+                async for event in running:
+                    if type(event) is TextDelta:
+                        n += event.text.count("@")
+            return n
+        await run(call, stream)
+asyncio.run(main())
+"""
+
+PROGRAMS = {
+    "client": {"httpx2": COMMON + PLAIN, "ours": COMMON + OURS},
+    "asynchronous client": {"httpx2": ASYNC + PLAIN_ASYNC, "ours": ASYNC + OURS_ASYNC},
+}
+
 
 def measure(options: Any) -> list[Table]:
-    """Both programs in turn, in every round."""
-    found: dict[str, list[dict[str, float]]] = {"httpx2": [], "ours": []}
+    """All programs in turn, in every round."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
     with processes.mock() as port:
         for _ in range(options.rounds):
-            for name, code in (("httpx2", PLAIN), ("ours", OURS)):
-                found[name].append(_run(COMMON + code, port))
+            for kind, programs in PROGRAMS.items():
+                for name, code in programs.items():
+                    found.setdefault((kind, name), []).append(_run(code, port))
     tables = []
-    for what in ("call", "token"):
-        rows = [Row(name, [run[what] for run in runs]) for name, runs in found.items()]
-        table = Table(f"client: CPU per {'call' if what == 'call' else 'streamed token'}, µs", rows)
-        plain, ours = (statistics.median(row.values) for row in rows)
-        table.budget("ours / plain httpx2", ours / plain, 1.2)
-        tables.append(table)
+    for kind, programs in PROGRAMS.items():
+        for what in ("call", "token"):
+            rows = [Row(name, [run[what] for run in found[kind, name]]) for name in programs]
+            table = Table(f"{kind}: CPU per {'call' if what == 'call' else 'streamed token'}, µs", rows)
+            plain, ours = (statistics.median(row.values) for row in rows)
+            table.budget("ours / plain httpx2", ours / plain, 1.2)
+            tables.append(table)
     return tables
 
 
