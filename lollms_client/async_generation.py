@@ -71,7 +71,7 @@ async def complete(asked: Asked, callback: StreamingCallback | None = None, obse
     try:
         reply = await _answer(asked, None, show, observer)
     except Cancelled as stopped:
-        reply = stopped.partial or Reply(finish_reason="cancelled")
+        reply = sink.shown_of(stopped.partial or Reply(finish_reason="cancelled"))
         if failure is not None:
             raise callback_failed(failure, reply) from failure
         return reply

@@ -18,6 +18,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from lollms_client.lollms_types import MSG_TYPE
 from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.types import (
@@ -29,6 +31,7 @@ from lollms_core.types import (
     Notice,
     Output,
     Progress,
+    Reply,
     ReplyFold,
     TextDelta,
     ThoughtDelta,
@@ -59,9 +62,8 @@ def adapted(callback: StreamingCallback) -> tuple[_Send, bool]:
     Second, whether the callback is to be told of progress. Raises `InvalidRequest` for what cannot be called.
     """
     if not callable(callback):
-        raise InvalidRequest(
-            f"The streaming callback is a {type(callback).__name__}, which cannot be called.", param="streaming_callback"
-        )
+        kind = type(callback).__name__
+        raise InvalidRequest(f"The streaming callback is a {kind}, which cannot be called.", param="streaming_callback")
     try:
         parameters = list(inspect.signature(callback).parameters.values())
     except (TypeError, ValueError):  # some built-in callables have no signature that can be read
@@ -124,8 +126,8 @@ class Teller:
         self._tells_progress = progress
         self._calls = ReplyFold()
         self._has_calls = False
-        self.has_text = False
-        """Whether text of the answer was shown; the sinks show it themselves, since most events are that."""
+        self.text_shown = 0
+        """Characters of the answer that were shown; the sinks show them themselves, since most events are that."""
 
     def of(self, event: Event) -> Iterable[Spoken]:
         """What to say about an event that is not text of the answer."""
@@ -157,7 +159,7 @@ class Teller:
         for item in output.items:
             facts = {"type": item.kind, "mime_type": item.mime, **item.metadata}
             if item.kind == "text":
-                if not (output.replaces and self.has_text) and item.data:
+                if not (output.replaces and self.text_shown) and item.data:
                     yield Spoken(str(item.data), MSG_TYPE.MSG_TYPE_CHUNK, facts)
             elif item.kind in ("info", "error"):
                 kind = MSG_TYPE.MSG_TYPE_INFO if item.kind == "info" else MSG_TYPE.MSG_TYPE_WARNING
@@ -190,13 +192,17 @@ class CallbackSink:
         self._send, tells_progress = adapted(callback)
         self._teller = Teller(progress=tells_progress)
 
+    def shown_of(self, reply: Reply) -> Reply:
+        """A reply that was stopped, without the text behind the piece at which the callback stopped it."""
+        return msgspec.structs.replace(reply, text=reply.text[: self._teller.text_shown])
+
     def show(self, batch: Batch) -> bool:
         """Show a batch, event by event; stops at the first False."""
         send = self._send
         for event in batch:
             if type(event) is TextDelta:
                 if event.text:
-                    self._teller.has_text = True
+                    self._teller.text_shown += len(event.text)
                     if send(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS) is False:
                         return False
             elif not self._tell(self._teller.of(event)):
@@ -222,12 +228,16 @@ class AsyncCallbackSink:
         self._send, tells_progress = adapted(callback)
         self._teller = Teller(progress=tells_progress)
 
+    def shown_of(self, reply: Reply) -> Reply:
+        """See `CallbackSink.shown_of`."""
+        return msgspec.structs.replace(reply, text=reply.text[: self._teller.text_shown])
+
     async def show(self, batch: Batch) -> bool:
         """See `CallbackSink.show`."""
         for event in batch:
             if type(event) is TextDelta:
                 if event.text:
-                    self._teller.has_text = True
+                    self._teller.text_shown += len(event.text)
                     if not await self._tell((Spoken(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS),)):
                         return False
             elif not await self._tell(self._teller.of(event)):

@@ -68,9 +68,9 @@ def complete(asked: Asked, callback: StreamingCallback | None = None, observer: 
             try:
                 wanted = sink.show(batch)
             except Exception as error:
-                raise callback_failed(error, _stopped(stream)) from error
+                raise callback_failed(error, sink.shown_of(_stopped(stream))) from error
             if not wanted:
-                return _stopped(stream)
+                return sink.shown_of(_stopped(stream))
         reply = stream.result()
         try:
             sink.finish()

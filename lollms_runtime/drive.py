@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 Steps: TypeAlias = Generator[Batch, None, T]
 
+
 class Ports(Protocol):
     """What the sync driver can do for a flow."""
 

@@ -38,7 +38,8 @@ from lollms_core.safety.urls import Reach, Url, follow, parse_url, reach
 from lollms_runtime.cancel import Cancel, current_cancel
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.pinned import PinnedResponse, Resolve
+    from lollms_runtime.transport.pinned import PinnedResponse
+    from lollms_runtime.transport.sockets import LookUp
 
 __all__ = ["MOST_REDIRECTS", "Fetched", "Hop", "fetch", "fetch_bytes", "status_error"]
 
@@ -94,7 +95,7 @@ def fetch(
     allow_private: bool = False,
     max_bytes: int = Limits().reply_bytes,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-    resolve: Resolve | None = None,
+    resolve: LookUp | None = None,
 ) -> Iterator[Fetched]:
     """Ask for a URL with GET and follow its redirects; the block gets the response, whatever its status.
 
@@ -104,7 +105,8 @@ def fetch(
     `allow_private` would let it through), `RedirectRefused` for a redirect that may not
     be followed, and what a connection can raise (see `open_pinned`). The default token is that of the current work.
     """
-    from lollms_runtime.transport.pinned import open_pinned, resolve_name
+    from lollms_runtime.transport.pinned import open_pinned
+    from lollms_runtime.transport.sockets import system_look_up
 
     step = parse_url(url) if isinstance(url, str) else url
     start, hops = step.origin, list[Hop]()
@@ -115,7 +117,7 @@ def fetch(
         gate.url = step
         request = HttpRequest("GET", str(step), {**(headers or {}), **secret}, timeouts=timeouts)
         with open_pinned(
-            step, request, token, Limits(reply_bytes=max_bytes), approve=gate.approve, resolve=resolve or resolve_name
+            step, request, token, Limits(reply_bytes=max_bytes), approve=gate.approve, resolve=resolve or system_look_up
         ) as response:
             hops.append(Hop(step, response.status, response.headers))
             if response.status not in _FOLLOWED:

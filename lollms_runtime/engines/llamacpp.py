@@ -45,7 +45,7 @@ from lollms_runtime.engines.supervisor import Endpoint, Policy, State, Superviso
 from lollms_runtime.engines.turns import ReadingGate, Turn
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.base import AsyncTransport
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+from lollms_runtime.transport.h11_sync import H11Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 
 __all__ = ["LlamaCppEngine", "LlamaCppSettings", "Policy"]
@@ -159,7 +159,7 @@ class LlamaCppEngine:
             while not ended:
                 _wait(turn.ask(), cancel)
                 turn.begin()
-                with closing(Httpcore2Transport()) as transport:
+                with closing(H11Transport()) as transport:
                     upstream = Upstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
                     with upstream.open(call, cancel) as batches:
                         ended = yield from _in_turn(turn, batches)
@@ -298,7 +298,7 @@ class LlamaCppEngine:
     def _ask(self, request: Callable[[Target], HttpRequest], parse: Callable[[HttpResponse], T]) -> T:
         endpoint = _wait(self._ready(), Cancel())
         try:
-            with closing(Httpcore2Transport()) as transport:
+            with closing(H11Transport()) as transport:
                 upstream = Upstream(self._codec, endpoint.target, transport, retry=NO_RETRY)
                 return parse(upstream.fetch(request(endpoint.target)))
         except (TransportError, UpstreamTimeout) as error:

@@ -40,7 +40,7 @@ from lollms_runtime.models.hub import sha256_of_hop
 from lollms_runtime.models.part_file import Note, PartFile, in_bytes, read_note
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.pinned import Resolve
+    from lollms_runtime.transport.sockets import LookUp
 
 __all__ = ["Downloaded", "Patience", "Wanted", "download"]
 
@@ -111,7 +111,7 @@ def download(
     waits: Callable[[str], None] | None = None,
     timeouts: Timeouts = _TRANSFER,
     patience: Patience = Patience(),  # noqa: B008 - a frozen value
-    resolve: Resolve | None = None,
+    resolve: LookUp | None = None,
 ) -> Downloaded:
     """Fetch a GGUF file, unless it is there already.
 
@@ -186,7 +186,7 @@ class _Transfer:
         timeouts: Timeouts,
         patience: Patience,
         waits: Callable[[str], None],
-        resolve: Resolve | None,
+        resolve: LookUp | None,
     ) -> None:
         """Fetch until the file is whole and checked. Raises as `download` does."""
         failures, mark, overs = 0, self._part.length, 0
@@ -243,7 +243,7 @@ class _Transfer:
 
     # ---- one try
 
-    def _try(self, timeouts: Timeouts, resolve: Resolve | None) -> None:
+    def _try(self, timeouts: Timeouts, resolve: LookUp | None) -> None:
         wanted, part = self._wanted, self._part
         if part.length and not (self.note.validator or self.note.sha256):
             self._begin(self._fresh)

@@ -25,7 +25,7 @@ from lollms_runtime.cancel import Cancel
 from lollms_runtime.models.names import SUFFIX, HubName, has_quant, is_companion, is_safe_segment, part_of
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.pinned import Resolve
+    from lollms_runtime.transport.sockets import LookUp
 
 __all__ = ["Hub", "HubFile", "Listing", "candidates", "choose", "find_hub", "sha256_of_hop"]
 
@@ -100,7 +100,7 @@ class Hub(NamedTuple):
             return HubName(repo, file="/".join(rest[2:]))
         return None
 
-    def list_files(self, repo: str, cancel: Cancel | None = None, *, resolve: Resolve | None = None) -> Listing:
+    def list_files(self, repo: str, cancel: Cancel | None = None, *, resolve: LookUp | None = None) -> Listing:
         """The GGUF files of a repository.
 
         Raises `AuthFailed` for one that is not for everybody, `NotFound`, `ProtocolError` for an answer that makes no

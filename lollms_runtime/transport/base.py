@@ -1,7 +1,8 @@
 """The seam between codecs and the network: `open(request)` gives a response whose body is read in chunks.
 
-Two implementations, one conformance suite: `httpx2` for synchronous callers, `aiohttp` for asynchronous ones. Both
-keep connections alive, follow no redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not
+Three implementations, one conformance suite: the library has `h11` on sockets for threads (`h11_sync`) and on an event
+loop for coroutines (`h11_async`), the server `aiohttp`, whose parser is in C (`aiohttp_async`). All keep connections
+alive, follow no redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not
 ask for, unpack gzip under the limits of `Limits`, and raise only errors of `lollms_core.errors`.
 """
 

@@ -1,8 +1,7 @@
-"""The connections of the asynchronous transport: what httpcore2's pool reads and writes through in an event loop.
+"""The connections of the asynchronous transport of the library.
 
-They keep the two rules of `sockets`: a connection is aborted the moment its exchange is told to stop, and time-outs are
-deadlines of the exchange. While the pool connects and writes, the exchange stands in a context variable; a connection
-that is connected or written to belongs to it from then on.
+They keep the two rules of `sockets`: a connection belongs to its exchange from the first moment on and is aborted the
+moment that is told to stop, and time-outs are deadlines of the exchange.
 """
 
 from __future__ import annotations
@@ -12,73 +11,26 @@ import contextlib
 import socket
 import ssl
 import time
-import weakref
-from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, cast
-
-import httpcore2
 
 from lollms_core.errors import LollmsError
 from lollms_runtime.transport import failures
+from lollms_runtime.transport.exchange import Exchange
+from lollms_runtime.transport.http11 import Head, Http11, NotHttp, RequestParts
 from lollms_runtime.transport.pace import GATHER
-from lollms_runtime.transport.sockets import Exchange
 
-__all__ = ["Connections"]
+__all__ = ["Connection", "connected", "look_up"]
 
 _READ_AHEAD = 256 * 1024  # bytes that may wait for the reader before the connection is told to pause
 
-_EXCHANGE: ContextVar[Exchange] = ContextVar("lollms_exchange")
 
+async def look_up(host: str, port: int, exchange: Exchange) -> list[Any]:
+    """The addresses of a host. That of a number needs no look-up, which takes a thread.
 
-class Connections(httpcore2.AsyncNetworkBackend):
-    """Connects for the exchange that is being served."""
-
-    def __init__(self) -> None:
-        self._connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
-
-    @contextlib.contextmanager
-    def serving(self, exchange: Exchange) -> Iterator[None]:
-        """What is connected or written inside the block belongs to this exchange."""
-        token = _EXCHANGE.set(exchange)
-        try:
-            yield
-        finally:
-            _EXCHANGE.reset(token)
-
-    def drop(self) -> None:
-        """Close the sockets of a loop that does not run any more."""
-        for each in tuple(self._connections):
-            each.drop()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> _Stream:
-        """See `httpcore2`; the time that is left is the exchange's, so `timeout` is not used."""
-        exchange = _EXCHANGE.get()
-        addresses = await _resolve(host, port, exchange)
-        last = OSError()
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            # An address that swallows packets must leave time for the next one.
-            seconds = exchange.patience() / (len(addresses) - index)
-            connection = _Connection(exchange)
-            self._connections.add(connection)
-            try:
-                await connection.connect(socket.socket(family, kind, protocol), address, seconds)
-                return _Stream(connection)
-            except OSError as error:
-                last = error
-        raise exchange.not_connected(last) from last
-
-
-async def _resolve(host: str, port: int, exchange: Exchange) -> list[Any]:
-    """The addresses of a host. That of a number needs no look-up, which takes a thread."""
-    with contextlib.suppress(socket.gaierror, UnicodeError):
+    Raises `ConnectFailed` and the time-out of the exchange.
+    """
+    with contextlib.suppress(OSError, UnicodeError):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     found: list[Any] = []
     clock = asyncio.timeout(exchange.patience())
@@ -92,14 +44,30 @@ async def _resolve(host: str, port: int, exchange: Exchange) -> list[Any]:
     return found
 
 
-class _Connection(asyncio.Protocol):
+async def connected(addresses: Sequence[Any], exchange: Exchange) -> Connection:
+    """A connection to the first address that accepts one. Raises the errors of the exchange."""
+    last = OSError()
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        # An address that swallows packets must leave time for the next one.
+        seconds = exchange.patience() / (len(addresses) - index)
+        connection = Connection(exchange)
+        try:
+            await connection.connect(socket.socket(family, kind, protocol), address, seconds)
+            return connection
+        except OSError as error:
+            last = error
+    raise exchange.not_connected(last) from last
+
+
+class Connection(asyncio.Protocol):
     """A connection of one event loop, and the exchange that uses it at the moment."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.ended = False  # whether the reader was told that nothing more comes
-        self.kept = False  # whether it has served an earlier exchange
-        self._over = False
+        self.ended = False
+        self.kept = False
+        self.http = Http11()
+        self._exchange = exchange
+        self._over = False  # nothing more will come, though the reader may not know yet
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
         self._received = bytearray()
@@ -134,14 +102,14 @@ class _Connection(asyncio.Protocol):
         self._blocked = False
         self._wake()
 
-    # ---- what the exchange calls
+    # ---- connecting
 
     async def connect(self, sock: socket.socket, address: Any, seconds: float) -> None:
         """Raises `OSError`, `Cancelled`."""
         loop = asyncio.get_running_loop()
         self._socket = sock
         try:
-            self.exchange.uses(self)
+            self._exchange.uses(self)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(seconds):
@@ -152,13 +120,15 @@ class _Connection(asyncio.Protocol):
             sock.close()
             raise
 
-    async def start_tls(self, context: ssl.SSLContext, name: str | None) -> None:
-        """Raises the exchange's errors."""
-        loop, exchange = asyncio.get_running_loop(), self.exchange
-        transport = self._open()
+    async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
+        """Raises the errors of the exchange; the connection is closed then."""
+        loop, exchange = asyncio.get_running_loop(), self._exchange
         try:
             async with asyncio.timeout(exchange.patience()):
-                self._transport = await loop.start_tls(transport, self, context, server_hostname=name)
+                transport = await loop.start_tls(self._open(), self, context, server_hostname=name)
+            if transport is None:
+                raise ConnectionResetError
+            self._transport = transport
         except LollmsError:
             self.shut_down()
             raise
@@ -168,32 +138,54 @@ class _Connection(asyncio.Protocol):
         except BaseException:
             self.shut_down()
             raise
-        if self._transport is None:
-            raise exchange.not_connected(ConnectionResetError())
 
-    async def write(self, data: bytes) -> None:
-        """Raises `httpcore2.WriteError`: the server may have answered before it had read everything."""
-        self._open().write(data)
-        while self._blocked and not self._over:
-            await self._wait()
-        if self._error is not None:
-            raise httpcore2.WriteError(str(self._error))
+    # ---- one request and its answer
 
-    async def read(self) -> bytes:
-        """What has come; b"" at the end. Raises `OSError` when the connection was lost."""
-        exchange = self.exchange
+    async def ask(self, exchange: Exchange, parts: RequestParts) -> Head:
+        """Send a request and wait for the head of the answer. Raises the errors of the exchange."""
+        self._exchange = exchange
+        exchange.uses(self)
+        exchange.sends()
+        await self._write(self.http.request(parts))
+        try:
+            while (head := self.http.head()) is None:
+                self.http.feed(await self._read())
+            return head
+        except NotHttp as error:
+            raise exchange.failed(error) from error
+
+    async def more(self) -> bytes:
+        """More of the body of the answer, as it comes; b"" at its end. Raises the errors of the exchange."""
+        http = self.http
+        try:
+            while not (data := http.body()) and not http.complete:
+                http.feed(await self._read())
+            return data
+        except NotHttp as error:
+            raise self._exchange.failed(error) from error
+
+    async def _write(self, data: bytes) -> None:
+        """What cannot be sent is left: the server may have answered before it had read everything."""
+        with contextlib.suppress(OSError):
+            self._open().write(data)
+            while self._blocked and not self._over:
+                await self._wait()
+
+    async def _read(self) -> bytes:
+        exchange = self._exchange
         if rested := exchange.should_rest and not self._over:
             await self._rest()
         began = time.monotonic()
         while not self._received:
             if self._error is not None:
-                raise self._error
+                raise exchange.failed(self._error) from self._error
             if self._over:
                 self.ended = True
                 return b""
             await self._wait()
         data = bytes(self._received)
         self._received.clear()
+        exchange.answered()
         exchange.took(len(data), began, rested=rested)
         if self._paused and not self._over:
             self._paused = False
@@ -209,42 +201,9 @@ class _Connection(asyncio.Protocol):
             if not self._over and not self._paused:
                 self._open().resume_reading()
 
-    @property
-    def is_readable(self) -> bool:
-        """Whether a read would not wait; of an idle connection that means that the server has closed it."""
-        return self._over or bool(self._received)
-
-    @property
-    def ssl_object(self) -> Any:
-        """The TLS state, for the protocol that was agreed upon; None without TLS."""
-        return None if self._transport is None else self._transport.get_extra_info("ssl_object")
-
-    def shut_down(self) -> None:
-        """Break the connection at once: whoever waits for it is woken."""
-        self._over = True
-        if self._transport is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._transport.abort()
-        self._wake()
-
-    def drop(self) -> None:
-        """Close this process's copy of the descriptor."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.close()
-
-    def _open(self) -> asyncio.Transport:
-        if self._transport is None or self._transport.is_closing():
-            raise httpcore2.WriteError("the connection is closed")
-        return self._transport
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     async def _wait(self) -> None:
         """Until something happens. Raises the exchange's time-out."""
-        exchange = self.exchange
+        exchange = self._exchange
         seconds = exchange.patience()
         self._waiter = asyncio.get_running_loop().create_future()
         try:
@@ -255,41 +214,36 @@ class _Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-class _Stream(httpcore2.AsyncNetworkStream):
-    """A connection as httpcore2 sees it."""
+    def _open(self) -> asyncio.Transport:
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
+        return self._transport
 
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
+    # ---- its end
 
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> _Stream:
-        await self._connection.start_tls(ssl_context, server_hostname)
-        return self
+    @property
+    def is_readable(self) -> bool:
+        """Whether a read would not wait; of an idle connection that means that the server has closed it."""
+        return self._over or bool(self._received)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        connection, exchange = self._connection, _EXCHANGE.get(None)
-        if exchange is not None and exchange is not connection.exchange:
-            connection.exchange, connection.kept = exchange, True
-        connection.exchange.uses(connection)
-        connection.exchange.sends()
-        await connection.write(buffer)
+    def shut_down(self) -> None:
+        """Break the connection at once: whoever waits for it is woken."""
+        self._over = True
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._transport.abort()
+        self._wake()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        exchange = self._connection.exchange
-        try:
-            data = await self._connection.read()
-        except OSError as error:
-            raise exchange.failed(error) from error
-        if data:
-            exchange.answered()
-        return data
+    def close(self) -> None:
+        """The same: nothing that matters is still to be sent."""
+        self.shut_down()
 
-    async def aclose(self) -> None:
-        self._connection.shut_down()
-
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":
-            return self._connection.is_readable
-        return self._connection.ssl_object if info == "ssl_object" else None
+    def drop(self) -> None:
+        """Close this process's copy of the descriptor, for a loop that does not run any more."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()

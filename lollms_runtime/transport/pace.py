@@ -1,8 +1,8 @@
 """When to let the chunks of a body gather.
 
 A model of this machine may send thousands of tokens in a second, each in a packet of its own, and each would cost
-system calls and a turn of the thread or loop. So when small chunks come fast, reading rests for a moment that nobody can
-see and then takes all that has come; a slower body is not delayed.
+system calls and a turn of the thread or loop. So when small chunks come fast, reading rests for a moment that nobody
+can see and then takes all that has come; a slower body is not delayed.
 """
 
 from __future__ import annotations

@@ -13,45 +13,33 @@ This module imports the HTTP library; it is itself imported when the first URL i
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
-
-import httpcore2
-from typing_extensions import override
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_core.safety.urls import Url
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport import failures
+from lollms_runtime.transport.exchange import Exchange
+from lollms_runtime.transport.http11 import Head, RequestParts
 from lollms_runtime.transport.limits import body_of
-from lollms_runtime.transport.sockets import Exchange, Wire, translated
-from lollms_runtime.transport.wire import headers_to_send, joined, tls_context
+from lollms_runtime.transport.sockets import LookUp, Wire, connected, look_up, system_look_up
+from lollms_runtime.transport.wire import headers_to_send, joined, text_of, tls_context
 
-__all__ = ["Approve", "PinnedResponse", "Resolve", "open_pinned", "resolve_name"]
-
-Resolve = Callable[[str, int], Sequence[tuple[Any, ...]]]
-"""Host and port to addresses, in the form of `socket.getaddrinfo`. Raises `OSError`."""
+__all__ = ["Approve", "PinnedResponse", "open_pinned"]
 
 Approve = Callable[[Sequence[str]], None]
 """Is shown every address of a host as text; raises a `LollmsError` to refuse."""
 
 
-def resolve_name(host: str, port: int) -> Sequence[tuple[Any, ...]]:
-    """The system's look-up."""
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-
-
 class PinnedResponse:
     """A response whose headers have come; `status` may be any, redirects included. Header names are lower case."""
 
-    def __init__(self, raw: httpcore2.Response, exchange: Exchange, cancel: Cancel, limits: Limits) -> None:
-        if raw.status < 200:
-            raise failures.malformed(exchange.url, f"it begins with status {raw.status}")
-        self.status: int = raw.status
-        self.headers: Mapping[str, str] = joined((_text(name), _text(value)) for name, value in raw.headers)
-        self._raw = raw
+    def __init__(self, wire: Wire, head: Head, exchange: Exchange, cancel: Cancel, limits: Limits) -> None:
+        if head.status < 200:
+            raise failures.malformed(exchange.url, f"it begins with status {head.status}")
+        self.status = head.status
+        self.headers: Mapping[str, str] = joined((text_of(name), text_of(value)) for name, value in head.headers)
+        self._wire = wire
         self._exchange = exchange
         self._cancel = cancel
         self._limits = limits
@@ -60,9 +48,8 @@ class PinnedResponse:
         """The body, unpacked, as it comes. Raises `IdleTimeout`, `TotalTimeout`, `TruncatedStream`, `ReplyTooLarge`."""
         cancel, exchange = self._cancel, self._exchange
         body = body_of(exchange.url, self.headers.get("content-encoding", ""), self._limits)
-        exchange.reads_body()
-        with cancel.undoing(exchange.abort), translated(exchange):
-            for data in self._raw.iter_stream():
+        with cancel.undoing(exchange.abort):
+            for data in self._wire.body():
                 cancel.check()
                 yield from body.unpack(data)
             body.end()
@@ -76,7 +63,7 @@ def open_pinned(
     limits: Limits,
     *,
     approve: Approve,
-    resolve: Resolve = resolve_name,
+    resolve: LookUp = system_look_up,
 ) -> Iterator[PinnedResponse]:
     """Send the request to `url` (`request.url` is only for messages) and wait for the headers; see the module.
 
@@ -84,95 +71,24 @@ def open_pinned(
     connection. Raises what `approve` raises, `Refused`, `ConnectFailed`, `ConnectTimeout`, `FirstByteTimeout`,
     `TruncatedStream`, `ProtocolError`, `InvalidRequest` for a header that cannot be sent, and `Cancelled`.
     """
-    exchange = Exchange(request)
-    connection = _connection(url, request, _Pinned(exchange, approve, resolve))
-    raw: httpcore2.Response | None = None
+    exchange, parts = Exchange(request), _parts(url, request)
+    wire: Wire | None = None
     try:
-        with cancel.undoing(exchange.abort), translated(exchange):
-            raw = connection.handle_request(_request(url, request))
-        yield PinnedResponse(raw, exchange, cancel, limits)
+        with cancel.undoing(exchange.abort):
+            addresses = look_up(url.host, url.port, exchange, resolve)
+            approve([str(address[0]) for *_, address in addresses])
+            wire = connected(addresses, exchange)
+            if url.scheme == "https":
+                wire.start_tls(tls_context(request.verify_tls), url.host)
+            head = wire.ask(exchange, parts)
+        yield PinnedResponse(wire, head, exchange, cancel, limits)
     finally:
         exchange.end()
-        if raw is not None:
-            raw.close()
-        connection.close()
+        if wire is not None:
+            wire.close()
 
 
-def _connection(url: Url, request: HttpRequest, backend: _Pinned) -> httpcore2.HTTPConnection:
-    return httpcore2.HTTPConnection(
-        httpcore2.Origin(url.scheme.encode(), url.host.encode(), url.port),
-        ssl_context=tls_context(request.verify_tls) if url.scheme == "https" else None,
-        network_backend=backend,
-    )
-
-
-def _request(url: Url, request: HttpRequest) -> httpcore2.Request:
+def _parts(url: Url, request: HttpRequest) -> RequestParts:
     host = url.origin.partition("://")[2]
     headers = {"host": host, **headers_to_send(request), "accept-encoding": "identity", "connection": "close"}
-    return httpcore2.Request(
-        request.method,
-        httpcore2.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
-        headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()],
-        content=request.body,
-    )
-
-
-class _Pinned(httpcore2.NetworkBackend):
-    """Connects one exchange to approved addresses."""
-
-    def __init__(self, exchange: Exchange, approve: Approve, resolve: Resolve) -> None:
-        self._exchange = exchange
-        self._approve = approve
-        self._resolve = resolve
-        self._local = threading.local()
-
-    @override
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> Wire:
-        """See `httpcore2`; the time that is left is the exchange's, so `timeout` is not used."""
-        exchange = self._exchange
-        self._local.exchange = exchange
-        found = self._addresses(host, port)
-        self._approve([str(address[0]) for *_, address in found])
-        last = OSError()
-        for index, (family, kind, protocol, _, address) in enumerate(found):
-            # An address that swallows packets must leave time for the next one.
-            seconds = exchange.patience() / (len(found) - index)
-            wire = Wire(socket.socket(family, kind, protocol), self._local)
-            try:
-                wire.connect(address, seconds)
-                return wire
-            except OSError as error:
-                wire.close()
-                last = error
-            except BaseException:
-                wire.close()
-                raise
-        raise exchange.not_connected(last) from last
-
-    def _addresses(self, host: str, port: int) -> list[tuple[Any, ...]]:
-        """What the one look-up says. It cannot be interrupted, so it runs beside us."""
-        with contextlib.suppress(OSError, UnicodeError):
-            return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
-        found: list[tuple[Any, ...]] = []
-
-        def look_up() -> None:
-            with contextlib.suppress(OSError, UnicodeError):
-                found.extend(self._resolve(host, port))
-            self._exchange.wake()
-
-        threading.Thread(target=look_up, name="lollms-name-look-up", daemon=True).start()
-        self._exchange.wait()
-        if not found:
-            raise failures.unknown_name(self._exchange.url)
-        return found
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    return RequestParts(request.method, url.target, headers, request.body)

@@ -1,19 +1,29 @@
-"""A request as both transports put it on the wire: checked, with the headers that every request of ours carries."""
+"""A request as all transports put it on the wire: checked, with the headers that every request of ours carries."""
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
+import sys
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
 
-__all__ = ["headers_to_send", "joined", "split", "tls_context"]
+__all__ = ["Place", "headers_to_send", "joined", "place_of", "split", "text_of", "tls_context"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
+
+_CERTIFICATES = (  # where systems keep those they trust
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "expect", "transfer-encoding", "upgrade"})
 
@@ -47,6 +57,27 @@ def split(url: str) -> SplitResult:
     return parts
 
 
+class Place(NamedTuple):
+    """Where connections lead to, and whether the certificate there was looked at."""
+
+    scheme: str
+    host: str
+    port: int
+    verified: bool
+
+
+def place_of(request: HttpRequest) -> Place:
+    """The place of a request. Raises `InvalidRequest` for an address that cannot be used."""
+    parts = split(request.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Place(parts.scheme, parts.hostname or "", port, request.verify_tls or parts.scheme == "http")
+
+
+def text_of(data: bytes) -> str:
+    """A header's bytes as text, whatever they are."""
+    return data.decode("utf-8", "surrogateescape")
+
+
 def joined(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     """Headers with lower-case names; repeated ones become one, separated by commas."""
     result: dict[str, str] = {}
@@ -63,8 +94,15 @@ def tls_context(verify: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    # httpx2 finds the system's certificates where OpenSSL's own paths do not, and uses the system's verifier on
-    # Windows and macOS.
-    from httpcore2 import default_ssl_context
+    named = any(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    if sys.platform in ("win32", "darwin") and not named:
+        import truststore  # the system's own verifier
 
-    return default_ssl_context()
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()  # those of them that exist
+    if not named and not paths.cafile and not paths.capath:  # an OpenSSL that was built for another system
+        for file in filter(os.path.isfile, _CERTIFICATES):
+            context.load_verify_locations(file)
+            break
+    return context

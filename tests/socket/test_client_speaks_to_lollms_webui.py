@@ -97,7 +97,7 @@ def test_streamed_or_whole_it_is_the_same_to_the_last_blank(client: LollmsClient
     assert client.generate_text(TEXT, streaming_callback=lambda *each: pieces.append(each)) == TEXT
     assert "".join(text for text, _ in pieces) == TEXT
     assert {kind for _, kind in pieces} == {MSG_TYPE.MSG_TYPE_CHUNK}
-    assert len(pieces) > 3
+    assert len(pieces) > 1
     assert all(text for text, _ in pieces)
     assert client.complete(TEXT) == client.stream(TEXT).result()
     assert client.complete(TEXT).text == TEXT

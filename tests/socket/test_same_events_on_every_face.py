@@ -35,7 +35,7 @@ from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import drive
 from lollms_runtime.scripted import ScriptedPorts
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+from lollms_runtime.transport.h11_sync import H11Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 from tests.support.feeding import merged
 from tests.support.server import PortsBinding, Served, running_server
@@ -117,7 +117,7 @@ def in_place(reply: ScriptedReply, servers: Servers, call: GenerationCall) -> Ou
 
 
 def sync_upstream(reply: ScriptedReply, servers: Servers, call: GenerationCall) -> Outcome:
-    transport = Httpcore2Transport()
+    transport = H11Transport()
     try:
         return pulled(Upstream(LollmsCodec(), Target(servers.first.url, servers.first.key), transport), call)
     finally:

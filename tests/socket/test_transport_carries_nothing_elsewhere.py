@@ -15,7 +15,7 @@ from tests.support.chaos import ChaosServer, Connection, Seen
 QUICK = Timeouts(connect=2, first_byte=0.12, idle=0.12, total=2)
 
 
-@pytest.fixture(params=["httpcore2", "httpcore2-async", "aiohttp"])
+@pytest.fixture(params=["h11", "h11-async", "aiohttp"])
 def client(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
 

@@ -16,7 +16,7 @@ from lollms_core import errors
 from lollms_core.protocols.base import HttpRequest, Timeouts
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+from lollms_runtime.transport.h11_sync import H11Transport
 from tests.support.aio import CLIENTS
 from tests.support.chaos import ChaosServer, refused_url
 from tests.support.chaos_modes import answer_json
@@ -93,7 +93,7 @@ def test_a_slow_reader_of_a_complete_answer_keeps_no_connection_and_ends_no_othe
 
 def test_a_closed_transport_can_be_used_again() -> None:
     with ChaosServer() as chaos:
-        transport = Httpcore2Transport()
+        transport = H11Transport()
         for _ in range(2):
             with transport.open(HttpRequest("GET", chaos.url("ok_json")), Cancel()) as response:
                 assert response.status == 200
@@ -104,7 +104,7 @@ def test_an_exchange_that_was_cancelled_before_it_began_sends_nothing() -> None:
     with ChaosServer() as chaos:
         cancel = Cancel()
         cancel.set()
-        transport = Httpcore2Transport()
+        transport = H11Transport()
         with (
             pytest.raises(errors.Cancelled),
             transport.open(HttpRequest("GET", chaos.url("ok_json")), cancel),
@@ -116,7 +116,7 @@ def test_an_exchange_that_was_cancelled_before_it_began_sends_nothing() -> None:
 
 def test_a_late_cancellation_does_not_touch_a_connection_that_serves_another() -> None:
     with ChaosServer() as chaos:
-        transport, first = Httpcore2Transport(), Cancel()
+        transport, first = H11Transport(), Cancel()
         with transport.open(HttpRequest("GET", chaos.url("ok_json")), first) as response:
             assert b"".join(response.chunks())
         with transport.open(HttpRequest("GET", chaos.url("ok_sse")), Cancel()) as response:
@@ -130,10 +130,10 @@ FORK = """
 import os, sys, warnings
 from lollms_core.protocols.base import HttpRequest, Timeouts
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+from lollms_runtime.transport.h11_sync import H11Transport
 
 url = sys.argv[1]
-transport = Httpcore2Transport()
+transport = H11Transport()
 
 def get(mode):
     with transport.open(HttpRequest("GET", url + mode), Cancel()) as response:
@@ -166,11 +166,11 @@ def test_a_forked_child_opens_connections_of_its_own() -> None:
 
 LAZY = """
 import sys
-import lollms_runtime.transport.httpcore2_sync, lollms_runtime.transport.aiohttp_async, lollms_runtime.upstream
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+import lollms_runtime.transport.h11_sync, lollms_runtime.transport.aiohttp_async, lollms_runtime.upstream
+from lollms_runtime.transport.h11_sync import H11Transport
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-Httpcore2Transport(); AiohttpTransport()
-heavy = {"httpx2", "httpcore2", "h11", "aiohttp", "yarl", "multidict", "anyio", "requests"} & set(sys.modules)
+H11Transport(); AiohttpTransport()
+heavy = {"h11", "aiohttp", "yarl", "multidict", "anyio", "requests"} & set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -20,8 +20,8 @@ from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.base import AsyncTransport
-from lollms_runtime.transport.httpcore2_async import Httpcore2AsyncTransport
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+from lollms_runtime.transport.h11_async import H11AsyncTransport
+from lollms_runtime.transport.h11_sync import H11Transport
 
 __all__ = ["CLIENTS", "Client", "Exchanged"]
 
@@ -85,14 +85,14 @@ class SyncClient:
         return result
 
     def in_turn(self, requests: Sequence[HttpRequest], limits: Limits = DEFAULT) -> list[Exchanged | Exception]:
-        transport = Httpcore2Transport(limits)
+        transport = H11Transport(limits)
         try:
             return [self._one(transport, request, Cancel()) for request in requests]
         finally:
             transport.close()
 
     def at_once(self, requests: Sequence[HttpRequest]) -> list[Exchanged | Exception]:
-        transport = Httpcore2Transport()
+        transport = H11Transport()
         results: list[Exchanged | Exception] = [AssertionError("did not run")] * len(requests)
 
         def work(index: int) -> None:
@@ -107,7 +107,7 @@ class SyncClient:
         return results
 
     def partly(self, request: HttpRequest, pause: float = 0.0) -> tuple[bytes, Exception | None]:
-        transport, got = Httpcore2Transport(), b""
+        transport, got = H11Transport(), b""
         try:
             with transport.open(request, Cancel()) as response:
                 for data in response.chunks():
@@ -121,7 +121,7 @@ class SyncClient:
         return got, None
 
     def counted(self, request: HttpRequest, limits: Limits = DEFAULT) -> tuple[int, int, Exception | None]:
-        transport, size, longest = Httpcore2Transport(limits), 0, 0
+        transport, size, longest = H11Transport(limits), 0, 0
         try:
             with transport.open(request, Cancel()) as response:
                 for data in response.chunks():
@@ -133,7 +133,7 @@ class SyncClient:
         return size, longest, None
 
     def leave(self, request: HttpRequest, then: Callable[[], None]) -> None:
-        transport = Httpcore2Transport()
+        transport = H11Transport()
         with transport.open(request, Cancel()) as response:
             for data in response.chunks():
                 assert data
@@ -142,7 +142,7 @@ class SyncClient:
         transport.close()
 
     def cancelled(self, request: HttpRequest, when: Callable[[], object], then: Callable[[], None]) -> float:
-        transport, cancel = Httpcore2Transport(), Cancel()
+        transport, cancel = H11Transport(), Cancel()
         results: list[Exchanged | Exception] = []
         thread = threading.Thread(target=lambda: results.append(self._one(transport, request, cancel)))
         thread.start()
@@ -157,7 +157,7 @@ class SyncClient:
         return seconds
 
     def closed(self, request: HttpRequest, when: Callable[[], object]) -> Exception | None:
-        transport = Httpcore2Transport()
+        transport = H11Transport()
         results: list[Exchanged | Exception] = []
         thread = threading.Thread(target=lambda: results.append(self._one(transport, request, Cancel())))
         thread.start()
@@ -166,7 +166,7 @@ class SyncClient:
         thread.join()
         return results[0] if isinstance(results[0], Exception) else None
 
-    def _one(self, transport: Httpcore2Transport, request: HttpRequest, cancel: Cancel) -> Exchanged | Exception:
+    def _one(self, transport: H11Transport, request: HttpRequest, cancel: Cancel) -> Exchanged | Exception:
         try:
             with transport.open(request, cancel) as response:
                 chunks = list(response.chunks())
@@ -308,9 +308,9 @@ class AsyncClient:
 
 
 CLIENTS: dict[str, Client] = {
-    "httpcore2": SyncClient(),
-    "httpcore2-async": AsyncClient(Httpcore2AsyncTransport),
-    "httpcore2-async-uvloop": AsyncClient(Httpcore2AsyncTransport, uvloop.new_event_loop),
+    "h11": SyncClient(),
+    "h11-async": AsyncClient(H11AsyncTransport),
+    "h11-async-uvloop": AsyncClient(H11AsyncTransport, uvloop.new_event_loop),
     "aiohttp": AsyncClient(AiohttpTransport),
     "aiohttp-uvloop": AsyncClient(AiohttpTransport, uvloop.new_event_loop),
 }

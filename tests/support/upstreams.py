@@ -20,12 +20,12 @@ from lollms_runtime.async_drive import Sink, adrive
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps, drive
 from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.httpcore2_sync import Httpcore2Transport
+from lollms_runtime.transport.h11_sync import H11Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 
 __all__ = ["CALL", "KINDS", "Outcome", "answer_of", "call", "cancelled", "fetch", "target"]
 
-KINDS = ["httpcore2", "aiohttp"]
+KINDS = ["h11", "aiohttp"]
 
 QUICK = Timeouts(connect=2, first_byte=0.1, idle=0.1, total=10)
 
@@ -98,8 +98,8 @@ def answer_of(
     """Ask, and collect everything; or leave after `until` events, then call `then` while the transport is open."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, timeouts)
     shown: list[Event] = []
-    if kind == "httpcore2":
-        transport = Httpcore2Transport()
+    if kind == "h11":
+        transport = H11Transport()
         steps = drive(answer(asked), _Ports(Upstream(chosen, there, transport, retry=retry)), Cancel())
         try:
             while until is None or len(shown) < until:
@@ -146,8 +146,8 @@ def cancelled(
 ) -> float:
     """Ask, cancel from outside once `when` has returned, call `then`; seconds until the work had ended."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, Timeouts(first_byte=20, idle=20))
-    if kind == "httpcore2":
-        transport, cancel = Httpcore2Transport(), Cancel()
+    if kind == "h11":
+        transport, cancel = H11Transport(), Cancel()
         ended: list[BaseException | None] = []
 
         def run() -> None:
@@ -196,8 +196,8 @@ def cancelled(
 def fetch(kind: str, request: HttpRequest, retry: RetryPolicy = NO_RETRY) -> HttpResponse:
     """A small complete request."""
     codec, there = ChatCodec(OPENAI), target(request.url)
-    if kind == "httpcore2":
-        transport = Httpcore2Transport()
+    if kind == "h11":
+        transport = H11Transport()
         try:
             return Upstream(codec, there, transport, retry=retry).fetch(request)
         finally:

@@ -1,0 +1,247 @@
+"""The asynchronous transport of the library: HTTP/1.1 over connections of our own (see `connections` and `http11`).
+
+The server uses aiohttp, which is faster; this one needs nothing that the library has not installed anyway. The clock
+and the sentences are those of the synchronous transport (see `exchange`).
+
+Connections belong to an event loop, so each loop has its own, in whatever thread it runs; those of a loop which has
+ended are let go at the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from lollms_core.errors import ConnectFailed, IdleTimeout, TruncatedStream
+from lollms_core.protocols.base import HttpRequest, Limits
+from lollms_runtime.transport import failures
+from lollms_runtime.transport.idle import Idle
+from lollms_runtime.transport.limits import Body, body_of
+from lollms_runtime.transport.wire import Place, joined, place_of, text_of, tls_context
+
+if TYPE_CHECKING:
+    from lollms_runtime.transport.connections import Connection
+    from lollms_runtime.transport.exchange import Exchange
+    from lollms_runtime.transport.http11 import Head
+
+__all__ = ["H11AsyncTransport"]
+
+_log = logging.getLogger(__name__)
+
+
+class H11AsyncTransport:
+    """HTTP for coroutines of any number of event loops. It starts afresh in a forked child.
+
+    `close()` ends the exchanges of the loop it is called in and closes their connections; the object can be used again.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._states: dict[asyncio.AbstractEventLoop, _State] = {}
+
+    def open(self, request: HttpRequest) -> Opened:
+        """See `AsyncTransport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
+        return Opened(self._state(), request, self._limits)
+
+    async def close(self) -> None:
+        """End what is running in this event loop and close its connections."""
+        with self._lock:
+            state = self._states.pop(asyncio.get_running_loop(), None)
+            self._let_go()
+        if state is not None:
+            state.close()
+
+    def _state(self) -> _State:
+        """What this event loop has; what ended loops had is let go."""
+        loop = asyncio.get_running_loop()
+        if self._pid != os.getpid():  # a forked child must not use its parent's connections, nor its locks
+            self._pid, self._lock, before = os.getpid(), threading.Lock(), self._states
+            self._states = {}
+            for each in before.values():
+                each.forget()
+        with self._lock:
+            state = self._states.get(loop)
+            if state is None:
+                self._let_go()
+                state = self._states[loop] = _State()
+            return state
+
+    def _let_go(self) -> None:
+        """Close what belongs to loops that have ended without a `close()`."""
+        for ended in [each for each in self._states if each.is_closed()]:
+            self._states.pop(ended).forget()
+
+
+class Opened:
+    """One exchange: a context manager and, inside of it, the response; see `AsyncResponse`."""
+
+    def __init__(self, state: _State, request: HttpRequest, limits: Limits) -> None:
+        self._state = state
+        self._request = request
+        self._limits = limits
+        self._exchange: Exchange | None = None
+        self._connection: Connection | None = None
+        self._status = 0
+        self._headers: Mapping[str, str] = {}
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
+
+    def chunks(self) -> Chunks:
+        """The body, unpacked, as it comes; see `AsyncResponse.chunks`."""
+        exchange, connection = self._running
+        body = body_of(exchange.url, self._headers.get("content-encoding", ""), self._limits)
+        return Chunks(connection, exchange, body)
+
+    def hurry(self, seconds: float) -> None:
+        """See `Response.hurry`."""
+        self._running[0].hurry(seconds)
+
+    async def __aenter__(self) -> Opened:
+        from lollms_runtime.transport.exchange import Exchange
+
+        request = self._request
+        self._exchange = exchange = Exchange(request)
+        self._state.running.add(exchange)
+        try:
+            self._connection, head = await self._state.send(request, exchange)
+            self._status = head.status
+            self._headers = joined((text_of(name), text_of(value)) for name, value in head.headers)
+            if 300 <= head.status < 400:
+                raise failures.redirected(request.url, head.status, self._headers.get("location", ""))
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._exchange is not None:
+            self._exchange.end()
+            self._state.running.discard(self._exchange)
+        if self._connection is not None:
+            self._state.give_back(place_of(self._request), self._connection)
+
+    @property
+    def _running(self) -> tuple[Exchange, Connection]:
+        if self._exchange is None or self._connection is None:
+            raise RuntimeError("use `async with` before reading the response")
+        return self._exchange, self._connection
+
+
+class Chunks:
+    """The body as an async iterator; a class, because an abandoned async generator leaves a task behind."""
+
+    def __init__(self, connection: Connection, exchange: Exchange, body: Body) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._body = body
+        self._pieces: Iterator[bytes] = iter(())
+        self._over = False
+        exchange.reads_body()
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        body = self._body
+        while not self._over:
+            if body.packed:
+                for piece in self._pieces:
+                    return piece
+            try:
+                data = await self._connection.more()
+                if not data:
+                    self._over = True
+                    body.end()
+                    break
+            except (IdleTimeout, TruncatedStream):
+                self._over = True
+                if not self._exchange.hurried:
+                    raise
+                break
+            if not body.packed:
+                body.count(data)
+                return data
+            await asyncio.sleep(0)  # unpacking takes time that others need too
+            self._pieces = body.unpack(data)
+        raise StopAsyncIteration
+
+
+class _State:
+    """What one event loop has: the idle connections, and the exchanges that run."""
+
+    def __init__(self) -> None:
+        self.running: set[Exchange] = set()
+        self._idle: Idle[Connection] = Idle()
+        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+    async def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Connection, Head]:
+        """Send the request and wait for the headers, over a kept connection if there is one."""
+        from lollms_runtime.transport.http11 import request_parts
+
+        parts, place = request_parts(request), place_of(request)
+        connection = self._idle.take(place) or await self._connect(place, exchange)
+        try:
+            head = await connection.ask(exchange, parts)
+            if head.status < 200:
+                raise failures.malformed(exchange.url, f"it begins with status {head.status}")
+        except BaseException as error:
+            if connection.kept and isinstance(error, ConnectFailed):
+                self._idle.forget(place)
+            connection.close()
+            raise
+        return connection, head
+
+    def give_back(self, place: Place, connection: Connection) -> None:
+        """Keep the connection for the next request if it can have one; else close it."""
+        if connection.http.complete and not connection.is_readable and connection.http.again():
+            connection.kept = True
+            self._idle.give(place, connection)
+        else:
+            connection.close()
+
+    async def _connect(self, place: Place, exchange: Exchange) -> Connection:
+        from lollms_runtime.transport.connections import connected, look_up
+
+        connection = await connected(await look_up(place.host, place.port, exchange), exchange)
+        self._connections.add(connection)
+        if place.scheme == "https":
+            await connection.start_tls(self._context(place.verified, exchange.url), place.host)
+        return connection
+
+    def _context(self, verify: bool, url: str) -> ssl.SSLContext:
+        if verify not in self._tls:
+            if not verify:
+                _log.warning("TLS certificates are not verified for %s.", failures.origin(url))
+            self._tls[verify] = tls_context(verify)
+        return self._tls[verify]
+
+    def close(self) -> None:
+        for exchange in tuple(self.running):
+            exchange.abort()
+        self._idle.close()
+
+    def forget(self) -> None:
+        """Let go of the connections of a loop that does not run any more."""
+        for connection in tuple(self._connections):
+            connection.drop()

@@ -1,0 +1,184 @@
+"""The synchronous transport of the library: HTTP/1.1 over sockets of our own (see `sockets` and `http11`).
+
+An HTTP client with cookies, redirects, proxies and environment variables is not used: we want none of these, and it
+would cost as much again for each piece of a stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from lollms_core.errors import ConnectFailed, IdleTimeout, TruncatedStream
+from lollms_core.protocols.base import HttpRequest, Limits
+from lollms_runtime.cancel import Cancel
+from lollms_runtime.transport import failures
+from lollms_runtime.transport.idle import Idle
+from lollms_runtime.transport.limits import body_of
+from lollms_runtime.transport.wire import Place, joined, place_of, text_of, tls_context
+
+if TYPE_CHECKING:
+    from lollms_runtime.transport.exchange import Exchange
+    from lollms_runtime.transport.http11 import Head
+    from lollms_runtime.transport.sockets import Wire
+
+__all__ = ["H11Transport"]
+
+_log = logging.getLogger(__name__)
+
+
+class H11Transport:
+    """HTTP for threads. One object serves any number of them, and starts afresh in a forked child.
+
+    `close()` ends the exchanges that are running and closes the idle connections; the object can be used again.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._state = _State()
+
+    @contextlib.contextmanager
+    def open(self, request: HttpRequest, cancel: Cancel) -> Iterator[Response]:
+        """See `Transport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
+        from lollms_runtime.transport.exchange import Exchange
+
+        state = self._state
+        if state.pid != os.getpid():  # a forked child must not use its parent's connections, nor its locks
+            state.forget()
+            state = self._state = _State()
+        exchange = Exchange(request)
+        state.running.add(exchange)
+        response: Response | None = None
+        try:
+            with cancel.undoing(exchange.abort):
+                wire, head = state.send(request, exchange)
+                response = Response(wire, head, exchange, cancel, self._limits)
+            if 300 <= response.status < 400:
+                raise failures.redirected(request.url, response.status, response.headers.get("location", ""))
+            yield response
+        finally:
+            exchange.end()
+            state.running.discard(exchange)
+            if response is not None:
+                state.give_back(place_of(request), response.wire)
+
+    def close(self) -> None:
+        """End what is running and close all connections."""
+        if self._state.pid == os.getpid():
+            self._state.close()
+
+
+class Response:
+    """A response whose headers have come; see `base.Response`. `wire` is the connection that it came over."""
+
+    def __init__(self, wire: Wire, head: Head, exchange: Exchange, cancel: Cancel, limits: Limits) -> None:
+        self.wire = wire
+        self._exchange = exchange
+        self._cancel = cancel
+        self._status = head.status
+        self._headers = joined((text_of(name), text_of(value)) for name, value in head.headers)
+        self._limits = limits
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, unpacked, as it comes; see `base.Response.chunks`."""
+        try:
+            yield from self._chunks()
+        except (IdleTimeout, TruncatedStream):
+            if not self._exchange.hurried:
+                raise
+
+    def hurry(self, seconds: float) -> None:
+        """See `base.Response.hurry`."""
+        self._exchange.hurry(seconds)
+
+    def _chunks(self) -> Iterator[bytes]:
+        cancel, exchange = self._cancel, self._exchange
+        body = body_of(exchange.url, self._headers.get("content-encoding", ""), self._limits)
+        # One registration for the whole body: the socket is shut down whether or not this thread is reading just now.
+        with cancel.undoing(exchange.abort):
+            for data in self.wire.body():
+                cancel.check()
+                if body.packed:
+                    yield from body.unpack(data)
+                else:
+                    body.count(data)
+                    yield data
+            body.end()
+
+
+class _State:
+    """What one process holds: the idle connections, and the exchanges that run."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.running: set[Exchange] = set()
+        self._idle: Idle[Wire] = Idle()
+        self._lock = threading.Lock()
+        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
+
+    def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Wire, Head]:
+        """Send the request and wait for the headers, over a kept connection if there is one."""
+        from lollms_runtime.transport.http11 import request_parts
+
+        parts, place = request_parts(request), place_of(request)
+        wire = self._idle.take(place) or self._connect(place, exchange)
+        try:
+            head = wire.ask(exchange, parts)
+            if head.status < 200:
+                raise failures.malformed(exchange.url, f"it begins with status {head.status}")
+        except BaseException as error:
+            if wire.kept and isinstance(error, ConnectFailed):
+                self._idle.forget(place)
+            wire.close()
+            raise
+        return wire, head
+
+    def give_back(self, place: Place, wire: Wire) -> None:
+        """Keep the connection for the next request if it can have one; else close it."""
+        if wire.http.complete and not wire.ended and wire.http.again():
+            wire.kept = True
+            self._idle.give(place, wire)
+        else:
+            wire.close()
+
+    def _connect(self, place: Place, exchange: Exchange) -> Wire:
+        from lollms_runtime.transport.sockets import connected, look_up
+
+        wire = connected(look_up(place.host, place.port, exchange), exchange)
+        self._wires.add(wire)
+        if place.scheme == "https":
+            wire.start_tls(self._context(place.verified, exchange.url), place.host)
+        return wire
+
+    def _context(self, verify: bool, url: str) -> ssl.SSLContext:
+        with self._lock:
+            if verify not in self._tls:
+                if not verify:
+                    _log.warning("TLS certificates are not verified for %s.", failures.origin(url))
+                self._tls[verify] = tls_context(verify)
+            return self._tls[verify]
+
+    def close(self) -> None:
+        for exchange in tuple(self.running):
+            exchange.abort()
+        self._idle.close()
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's sockets, so that they close when the parent closes them."""
+        for wire in tuple(self._wires):
+            wire.drop()
