@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("lollms_core", "lollms_runtime", "lollms_client", "lollms_server", "lollms_cli")
 MODULES = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "xmlrpc"}
-CALLS = {"eval", "exec", "compile", "execfile", "input"}
+CALLS = {"eval", "exec", "compile", "execfile"}
 YAML = {"yaml", "ruamel"}
 READERS_OF_YAML = {"lollms_runtime/yaml_file.py"}
 
