@@ -68,7 +68,7 @@ class LlamaCppEngine:
         self.settings = settings
         self._async_transport = async_transport
         self._process_id = os.getpid()
-        self._slots = SlotPool(settings.parallel)
+        self._slots = SlotPool(settings.slots)
         self._gate = ReadingGate()
         self._supervisor = Supervisor(launch_of(settings), settings.policy, self._slots.forget)
         self._codec = LlamaCppCodec(images=settings.image_projector is not None, tools=not settings.chat_format)

@@ -41,7 +41,8 @@ class LlamaCppSettings(msgspec.Struct, frozen=True, kw_only=True):
     how many requests are worked on at once; memory for so many contexts is taken. `threads`: default one per physical
     core, for small models one. `gpu_layers`: layers to put on a GPU, -1 for as many as fit. `chat_format`: one of
     llama.cpp's built-in formats instead of the model's own template; tools cannot be called then. `embedding`: also
-    answer `embed`; texts are read in one go then, not in stages. `image_projector`: the GGUF file with which a model
+    answer `embed`; texts are read in one go then, not in stages, and requests one after the other, because llama.cpp
+    mixes up texts of different length that it reads at once (its issue 26282). `image_projector`: the GGUF file with which a model
     sees images; for some kinds the stages are as long as an image. `server_path`: a `llama-server` program to run
     instead of the built-in engine; it has to be of September 2025 or later, and gets `server_args` too. `policy`: times
     and restarts.
@@ -74,6 +75,11 @@ class LlamaCppSettings(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The name the model answers under."""
         return self.alias or Path(self.model).stem
+
+    @property
+    def slots(self) -> int:
+        """How many requests are really worked on at once."""
+        return 1 if self.embedding else self.parallel
 
 
 def launch_of(settings: LlamaCppSettings) -> Launch:
@@ -115,7 +121,7 @@ def _plain(settings: LlamaCppSettings, key: str) -> dict[str, Any]:
         "alias": settings.name,
         "key": key,
         "context": context,
-        "parallel": settings.parallel,
+        "parallel": settings.slots,
         "stage": context if settings.embedding else min(_stage(settings), context),  # texts to embed come in one go
         # So small a model loses more by waiting for its threads than it gains by having them.
         "threads": settings.threads or (1 if small else physical_cores()),

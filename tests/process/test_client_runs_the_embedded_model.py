@@ -307,3 +307,16 @@ def test_ctrl_c_while_it_generates_leaves_the_engine_free(client: LollmsClient) 
         with pytest.raises(KeyboardInterrupt):
             client.generate_text(QUESTION, streaming_callback=callback)
     assert client.complete(QUESTION, temperature=0).finish_reason == "stop"
+
+
+def test_a_text_has_the_same_embedding_alone_and_among_others() -> None:
+    texts = [
+        "The sky is blue.",
+        "A much longer text about rivers, mountains and the sea, and about other things.",
+        "Yes",
+    ]
+    settings = {"embedding": True, "parallel": 4}
+    with LollmsClient("pythonllamacpp", model_name="lollms-nano", llm_binding_config=settings) as client:
+        alone = [client.embed(text) for text in texts]
+        for one, other in zip(alone, client.embed(texts), strict=True):
+            assert other == pytest.approx(one, abs=1e-4)
