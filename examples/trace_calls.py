@@ -1,35 +1,38 @@
 """See every model call of a program: how long it took, how many tokens, how it ended: `python trace_calls.py`.
 
-An observer is an object with these four methods. They are called where the model is asked, so they must be quick and
-must not raise. What the calls say never has to be noted: prompts are private.
+An observer is told of every call where the model is asked, so it must be quick and must not raise. Calls that run at once
+are told apart by their identity. What they say never has to be noted: prompts are private.
 """
 
 import time
 
-from lollms_client import LollmsClient
+from lollms_client import LollmsClient, Observer
 
 
-class Trace:
-    """Notes each call as a line; one observer may serve one client at a time."""
+class Trace(Observer):
+    """Notes each call as a line."""
 
     def __init__(self):
         self.lines = []
+        self.running = {}
 
     def started(self, call):
-        self.start, self.first = time.monotonic(), None
+        self.running[id(call)] = [time.monotonic(), None]
 
-    def delivered(self, batch):
-        self.first = self.first or time.monotonic()
+    def delivered(self, call, batch):
+        times = self.running[id(call)]
+        times[1] = times[1] or time.monotonic()
 
     def finished(self, call, reply):
-        self.note(reply.finish_reason, reply.usage and reply.usage.completion_tokens)
+        self.note(call, reply.finish_reason, reply.usage and reply.usage.completion_tokens)
 
     def failed(self, call, error):
-        self.note(f"{type(error).__name__}", None)
+        self.note(call, type(error).__name__, None)
 
-    def note(self, outcome, tokens):
-        first = (self.first or time.monotonic()) - self.start
-        self.lines.append((outcome, tokens, first, time.monotonic() - self.start))
+    def note(self, call, outcome, tokens):
+        start, first = self.running.pop(id(call))
+        now = time.monotonic()
+        self.lines.append((outcome, tokens, (first or now) - start, now - start))
 
 
 trace = Trace()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lollms_client.lollms_types import SUMMARY_MODE as SUMMARY_MODE
     from lollms_client.lollms_utilities import trace_exception as trace_exception
     from lollms_client.stream import Stream as Stream
+    from lollms_runtime.observe import Observer as Observer
 
 _HOMES = {
     "AsyncLollmsClient": "async_client",
@@ -31,6 +32,7 @@ _HOMES = {
     "LollmsLLMBinding": "lollms_llm_binding",
     "LollmsLLMBindingManager": "lollms_llm_binding",
     "MSG_TYPE": "lollms_types",
+    "Observer": "client_base",
     "SENDER_TYPES": "lollms_types",
     "SUMMARY_MODE": "lollms_types",
     "Stream": "stream",
@@ -46,6 +48,7 @@ __all__ = [  # noqa: RUF022
     "LollmsLLMBinding",
     "LollmsLLMBindingManager",
     "MSG_TYPE",
+    "Observer",
     "SENDER_TYPES",
     "SUMMARY_MODE",
     "Stream",

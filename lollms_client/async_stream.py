@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from lollms_core.errors import Cancelled
-from lollms_core.types import Batch, Event, Reply
+from lollms_core.types import Batch, Event, Reply, TextDelta
 from lollms_runtime import async_drive
 from lollms_runtime.async_drive import Sink
 
@@ -50,6 +50,12 @@ class AsyncStream:
             yield rest
         while (batch := await self._pull()) is not None:
             yield batch
+
+    async def texts(self) -> AsyncIterator[str]:
+        """The text of the answer alone, piece by piece."""
+        async for event in self:
+            if type(event) is TextDelta:
+                yield event.text
 
     async def result(self) -> Reply:
         """Read what is left and return the whole answer. Raises the error that ended the generation."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from lollms_core.errors import Cancelled
-from lollms_core.types import Batch, Event, Reply
+from lollms_core.types import Batch, Event, Reply, TextDelta
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps
 
@@ -49,6 +49,12 @@ class Stream:
             yield rest
         while (batch := self._pull()) is not None:
             yield batch
+
+    def texts(self) -> Iterator[str]:
+        """The text of the answer alone, piece by piece."""
+        for event in self:
+            if type(event) is TextDelta:
+                yield event.text
 
     def result(self) -> Reply:
         """Read what is left and return the whole answer. Raises the error that ended the generation."""

@@ -90,7 +90,7 @@ def _generate(request: Generate, ports: Ports, cancel: Cancel, observer: Observe
         with ports.open(request.call, cancel) as batches:
             for batch in batches:
                 fold.add(batch)
-                observer.delivered(batch)
+                observer.delivered(request.call, batch)
                 shown = batch if view is None else view.feed(batch)
                 if shown:
                     yield shown

@@ -21,8 +21,8 @@ class Observer:
     def started(self, call: GenerationCall) -> None:
         """A model is about to be asked."""
 
-    def delivered(self, batch: Batch) -> None:
-        """Events came from the model, before any view."""
+    def delivered(self, call: GenerationCall, batch: Batch) -> None:
+        """Events came from the model, before any view. Calls that run at once are told apart by their identity."""
 
     def finished(self, call: GenerationCall, reply: Reply) -> None:
         """The model's answer is complete."""
@@ -45,9 +45,9 @@ class Observers(Observer):
         for each in self._all:
             each.started(call)
 
-    def delivered(self, batch: Batch) -> None:
+    def delivered(self, call: GenerationCall, batch: Batch) -> None:
         for each in self._all:
-            each.delivered(batch)
+            each.delivered(call, batch)
 
     def finished(self, call: GenerationCall, reply: Reply) -> None:
         for each in self._all:
@@ -66,10 +66,10 @@ class LogObserver(Observer):
 
     def __init__(self, logger: logging.Logger) -> None:
         self._log = logger
-        self._start = 0.0
+        self._starts: dict[int, float] = {}  # by the identity of the calls that run
 
     def started(self, call: GenerationCall) -> None:
-        self._start = time.monotonic()
+        self._starts[id(call)] = time.monotonic()
 
     def finished(self, call: GenerationCall, reply: Reply) -> None:
         usage = reply.usage
@@ -79,11 +79,14 @@ class LogObserver(Observer):
             reply.finish_reason,
             usage.prompt_tokens if usage else None,
             usage.completion_tokens if usage else None,
-            time.monotonic() - self._start,
+            self._seconds(call),
         )
 
     def failed(self, call: GenerationCall, error: BaseException) -> None:
         code = error.code if isinstance(error, LollmsError) else type(error).__name__
-        seconds = time.monotonic() - self._start
         level = logging.WARNING if isinstance(error, _BROKEN) else logging.INFO
-        self._log.log(level, "model=%s failed=%s seconds=%.3f", call.model or "-", code, seconds)
+        self._log.log(level, "model=%s failed=%s seconds=%.3f", call.model or "-", code, self._seconds(call))
+
+    def _seconds(self, call: GenerationCall) -> float:
+        now = time.monotonic()
+        return now - self._starts.pop(id(call), now)

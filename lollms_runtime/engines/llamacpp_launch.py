@@ -42,10 +42,10 @@ class LlamaCppSettings(msgspec.Struct, frozen=True, kw_only=True):
     core, for small models one. `gpu_layers`: layers to put on a GPU, -1 for as many as fit. `chat_format`: one of
     llama.cpp's built-in formats instead of the model's own template; tools cannot be called then. `embedding`: also
     answer `embed`; texts are read in one go then, not in stages, and requests one after the other, because llama.cpp
-    mixes up texts of different length that it reads at once (its issue 26282). `image_projector`: the GGUF file with which a model
-    sees images; for some kinds the stages are as long as an image. `server_path`: a `llama-server` program to run
-    instead of the built-in engine; it has to be of September 2025 or later, and gets `server_args` too. `policy`: times
-    and restarts.
+    mixes up texts of different length that it reads at once (its issue 26282). `image_projector`: the GGUF file with
+    which a model sees images; for some kinds the stages are as long as an image. `server_path`: a `llama-server`
+    program to run instead of the built-in engine; it has to be of September 2025 or later, and gets `server_args` too.
+    `policy`: times and restarts.
 
     Raises `ConfigError` for numbers out of bounds, `UnsupportedFeature` for an unknown chat format.
     """

@@ -142,6 +142,14 @@ def test_an_answer_of_json_alone_is_that_json() -> None:
     assert run(scripted_async_client([reply]).generate_text("?")) == '{"a": [1, "é"]}'
 
 
+def test_the_texts_alone() -> None:
+    async def read() -> list[str]:
+        async with scripted_async_client([RICH]).stream("?") as stream:
+            return [text async for text in stream.texts()]
+
+    assert run(read()) == ["42"]
+
+
 def test_leaving_a_stream_ends_it() -> None:
     async def leave() -> AsyncLollmsClient:
         client = scripted_async_client([WORDS])

@@ -29,6 +29,12 @@ def test_events_then_the_result() -> None:
     assert list(stream) == []
 
 
+def test_the_texts_alone() -> None:
+    client = scripted_client([Reply("one two", thoughts="Hm.")])
+    with client.stream("Hi") as stream:
+        assert list(stream.texts()) == ["one", " two"]
+
+
 def test_the_result_reads_what_is_left() -> None:
     client = scripted_client(["one two three"])
     stream = client.stream("Hi")

@@ -18,13 +18,27 @@ def test_the_log_line_has_the_facts_and_no_content(caplog: pytest.LogCaptureFixt
     observer = LogObserver(logging.getLogger("test"))
     with caplog.at_level(logging.INFO):
         observer.started(CALL)
-        observer.delivered([TextDelta(SECRET)])
+        observer.delivered(CALL, [TextDelta(SECRET)])
         observer.finished(CALL, Reply(text=SECRET, model="m2", usage=Usage(3, 4, 7)))
         observer.failed(CALL, IdleTimeout(SECRET))
     done, failed = caplog.messages
     assert "model=m2 finish=stop prompt_tokens=3 completion_tokens=4" in done
     assert "model=m1 failed=idle_timeout" in failed
     assert SECRET not in caplog.text
+
+
+def test_calls_that_run_at_once_have_their_own_seconds(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter((0.0, 10.0, 11.0, 12.0))
+    monkeypatch.setattr("lollms_runtime.observe.time.monotonic", lambda: next(clock))
+    observer, other = LogObserver(logging.getLogger("test")), GenerationCall((Message.user("x"),), model="m1")
+    with caplog.at_level(logging.INFO):
+        observer.started(CALL)
+        observer.started(other)
+        observer.finished(CALL, Reply())
+        observer.finished(other, Reply())
+    assert [message.rpartition("seconds=")[2] for message in caplog.messages] == ["11.000", "2.000"]
 
 
 def test_an_engine_that_died_is_a_warning_and_a_stop_is_not(caplog: pytest.LogCaptureFixture) -> None:

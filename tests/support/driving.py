@@ -63,7 +63,7 @@ class _Recorder(Observer):
         self.note("started", call.messages[-1].text)
 
     @override
-    def delivered(self, batch: Batch) -> None:
+    def delivered(self, call: GenerationCall, batch: Batch) -> None:
         self.note("delivered", tuple(batch))
 
     @override
