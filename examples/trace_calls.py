@@ -1,7 +1,7 @@
 """See every model call of a program: how long it took, how many tokens, how it ended: `python trace_calls.py`.
 
-An observer is told of every call where the model is asked, so it must be quick and must not raise. Calls that run at once
-are told apart by their identity. What they say never has to be noted: prompts are private.
+An observer is told of every call where the model is asked, so it must be quick and must not raise. Calls that run at
+once are told apart by their identity. What they say never has to be noted: prompts are private.
 """
 
 import time

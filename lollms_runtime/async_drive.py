@@ -107,7 +107,7 @@ async def _agenerate(request: Generate, ports: AsyncPorts, sink: Sink, observer:
         async with ports.open(request.call) as batches:
             async for batch in batches:
                 fold.add(batch)
-                observer.delivered(batch)
+                observer.delivered(request.call, batch)
                 shown = batch if view is None else view.feed(batch)
                 if shown:
                     await sink(shown)
@@ -204,10 +204,11 @@ class AsyncStream:
 
     async def next(self) -> Batch | None:
         """The next batch; None when the work has ended and everything was read, and ever after."""
-        if self._work().done() and self._queue.empty():
-            return None
+        self._work()
         batch = await self._queue.get()
-        if batch is not None:
+        if batch is None:
+            self._queue.put_nowait(None)  # for the next call, and for another task that waits here
+        else:
             self._room.release()
         return batch
 
