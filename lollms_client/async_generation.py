@@ -57,20 +57,24 @@ async def complete(asked: Asked, callback: StreamingCallback | None = None, obse
         return await _answer(asked, None, _nothing, observer)
     sink = AsyncCallbackSink(callback)
     failure: Exception | None = None
+    stopped_by_callback = False
 
     async def show(batch: Batch) -> None:
-        nonlocal failure
+        nonlocal failure, stopped_by_callback
         try:
             wanted = await sink.show(batch)
         except Exception as error:
-            failure = error
+            failure, stopped_by_callback = error, True
             raise Cancelled("The streaming callback raised.") from error
         if not wanted:
+            stopped_by_callback = True
             raise Cancelled("The streaming callback stopped it.")
 
     try:
         reply = await _answer(asked, None, show, observer)
     except Cancelled as stopped:
+        if not stopped_by_callback:
+            raise  # the client was closed
         reply = sink.shown_of(stopped.partial or Reply(finish_reason="cancelled"))
         if failure is not None:
             raise callback_failed(failure, reply) from failure

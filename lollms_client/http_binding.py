@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from typing_extensions import override
 
@@ -121,7 +121,7 @@ class HttpBinding(NativeBinding):
         try:
             return self._upstream().fetch(request, current_cancel())
         except LollmsError as error:
-            raise self._in_words(error, f"{request.method} {request.url.partition('?')[0]}") from error
+            self._raise_in_words(error, f"{request.method} {request.url.partition('?')[0]}")
 
     def refused(self, error: Refused) -> Refused:
         """The error to raise when nobody listens at the address."""
@@ -207,6 +207,7 @@ class HttpBinding(NativeBinding):
         with self._lock:
             if self._async_transport is None:
                 self._async_transport = H11AsyncTransport()
+                weakref.finalize(self, self._async_transport.discard)
             return AsyncUpstream(self.codec, self.target, self._async_transport)
 
     @contextlib.contextmanager
@@ -215,7 +216,7 @@ class HttpBinding(NativeBinding):
             with opened as batches:
                 yield batches
         except LollmsError as error:
-            raise self._in_words(error, "") from error
+            self._raise_in_words(error, "")
 
     @contextlib.asynccontextmanager
     async def _aexplained(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
@@ -223,7 +224,11 @@ class HttpBinding(NativeBinding):
             async with self._async_upstream().open(call) as batches:
                 yield batches
         except LollmsError as error:
-            raise self._in_words(error, "") from error
+            self._raise_in_words(error, "")
+
+    def _raise_in_words(self, error: LollmsError, asked: str) -> NoReturn:
+        found = self._in_words(error, asked)
+        raise found from (error.__cause__ if found is error else error)  # an error that is its own cause has no end
 
     def _in_words(self, error: LollmsError, asked: str) -> LollmsError:
         """The error with what this binding knows about it; `asked` is as for `not_found`."""

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from lollms_core.types import Batch
 from lollms_runtime.cancel import Cancel, current_scope
 
-__all__ = ["iterate_in_thread", "run_in_thread"]
+__all__ = ["in_background", "iterate_in_thread", "run_in_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ _ROOM = 8  # batches that may wait for the reader
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What a blocking function returns, or raises. A cancelled task sets the token of the work and waits no longer."""
     cancel = Cancel()
-    done = _start(lambda: function(*args, **kwargs), cancel)
+    done = in_background(lambda: function(*args, **kwargs), cancel)
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
@@ -61,7 +61,7 @@ async def iterate_in_thread(
         finally:
             _tell(loop, arrived.put_nowait, None)
 
-    done = _start(work, cancel)
+    done = in_background(work, cancel)
 
     async def read() -> AsyncIterator[Batch]:
         while (batch := await arrived.get()) is not None:
@@ -76,8 +76,11 @@ async def iterate_in_thread(
         await _until(done)
 
 
-def _start(function: Callable[[], T], cancel: Cancel) -> asyncio.Future[T]:
-    """Run a function on a new thread, in a copy of this context; a future of this loop for what comes of it."""
+def in_background(function: Callable[[], T], cancel: Cancel) -> asyncio.Future[T]:
+    """Run a function on a new thread, in a copy of this context; a future of this loop for what comes of it.
+
+    Nobody waits for the thread: neither the end of the loop nor that of the program.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()

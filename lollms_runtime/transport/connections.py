@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from lollms_core.errors import LollmsError
+from lollms_runtime.cancel import Cancel
+from lollms_runtime.threads import in_background
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import Exchange
 from lollms_runtime.transport.http11 import Head, Http11, NotHttp, RequestParts
@@ -22,26 +24,44 @@ from lollms_runtime.transport.pace import GATHER
 
 __all__ = ["Connection", "connected", "look_up"]
 
-_READ_AHEAD = 256 * 1024  # bytes that may wait for the reader before the connection is told to pause
+_READ_AHEAD = 64 * 1024  # bytes that may wait for the reader before the connection is told to pause
+_PIECE = 64 * 1024  # bytes of one read; those above us count the pieces that may wait, not their bytes
 
 
 async def look_up(host: str, port: int, exchange: Exchange) -> list[Any]:
     """The addresses of a host. That of a number needs no look-up, which takes a thread.
 
-    Raises `ConnectFailed` and the time-out of the exchange.
+    A thread of its own, since the end of an event loop waits for those of its pool, and a look-up can take minutes.
+    Raises `ConnectFailed`, the time-out of the exchange, and `Cancelled`.
     """
     with contextlib.suppress(OSError, UnicodeError):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    asked = _LookUp(in_background(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), Cancel()))
+    exchange.uses(asked)
     found: list[Any] = []
     clock = asyncio.timeout(exchange.patience())
     with contextlib.suppress(OSError, UnicodeError):  # a TimeoutError is one
         async with clock:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await asked.found
     if clock.expired():
         raise exchange.not_connected(TimeoutError())
+    exchange.uses(asked)  # raises if that has ended it
     if not found:
         raise failures.unknown_name(exchange.url)
     return found
+
+
+class _LookUp:
+    """The look-up of a name, which an exchange can give up as it breaks a connection."""
+
+    ended = kept = False
+
+    def __init__(self, found: asyncio.Future[list[Any]]) -> None:
+        self.found = found
+
+    def shut_down(self) -> None:
+        if not self.found.done():
+            self.found.set_result([])
 
 
 async def connected(addresses: Sequence[Any], exchange: Exchange) -> Connection:
@@ -73,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._paused = self._blocked = False
         self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None  # its result: whether it waited for too long
 
     # ---- what the loop calls
 
@@ -172,8 +192,11 @@ class Connection(asyncio.Protocol):
                 await self._wait()
 
     async def _read(self) -> bytes:
-        exchange = self._exchange
-        if rested := exchange.should_rest and not self._over:
+        exchange, rested = self._exchange, False
+        if self._received:
+            await asyncio.sleep(0)  # others have their turn between the pieces of what came at once
+        elif exchange.should_rest and not self._over:
+            rested = True
             await self._rest()
         began = time.monotonic()
         while not self._received:
@@ -183,11 +206,11 @@ class Connection(asyncio.Protocol):
                 self.ended = True
                 return b""
             await self._wait()
-        data = bytes(self._received)
-        self._received.clear()
+        data = bytes(self._received[:_PIECE])
+        del self._received[:_PIECE]
         exchange.answered()
         exchange.took(len(data), began, rested=rested)
-        if self._paused and not self._over:
+        if self._paused and not self._received and not self._over:
             self._paused = False
             self._open().resume_reading()
         return data
@@ -202,21 +225,25 @@ class Connection(asyncio.Protocol):
                 self._open().resume_reading()
 
     async def _wait(self) -> None:
-        """Until something happens. Raises the exchange's time-out."""
-        exchange = self._exchange
-        seconds = exchange.patience()
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._waiter
-        except TimeoutError as error:
-            raise exchange.failed(error) from error
-        finally:
-            self._waiter = None
+        """Until something happens. Raises the exchange's time-out.
 
-    def _wake(self) -> None:
+        Not by `asyncio.timeout`: it cancels the task, and of two cancellations in one turn of the loop only the first
+        one's message arrives. A stop would go unnoticed.
+        """
+        exchange, loop = self._exchange, asyncio.get_running_loop()
+        timer = loop.call_later(exchange.patience(), self._wake, True)
+        self._waiter = loop.create_future()
+        try:
+            expired = await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        if expired:
+            raise exchange.failed(TimeoutError())
+
+    def _wake(self, expired: bool = False) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(expired)
 
     def _open(self) -> asyncio.Transport:
         if self._transport is None or self._transport.is_closing():

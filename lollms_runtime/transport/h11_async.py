@@ -60,6 +60,20 @@ class H11AsyncTransport:
         if state is not None:
             state.close()
 
+    def discard(self) -> None:
+        """The same for all event loops, from any thread and without waiting, when nobody needs the transport any more.
+
+        Those that run would otherwise keep the idle connections open.
+        """
+        if self._pid != os.getpid():
+            return
+        states, self._states = self._states, {}
+        for loop, state in states.items():
+            try:
+                loop.call_soon_threadsafe(state.close)
+            except RuntimeError:  # it has ended
+                state.forget()
+
     def _state(self) -> _State:
         """What this event loop has; what ended loops had is let go."""
         loop = asyncio.get_running_loop()

@@ -1,4 +1,8 @@
-"""Connections that wait for their next request, newest first."""
+"""Connections that wait for their next request, newest first.
+
+The lock is one that its thread may take again: a forgotten stream that is collected while we hold it gives its
+connection back. So the lists are changed in place, which such a change in between does not undo.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Idle(Generic[C]):
     """Connections by the place they lead to. Safe from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._kept: dict[Hashable, list[tuple[C, float]]] = {}
 
     def take(self, place: Hashable) -> C | None:
@@ -46,12 +50,13 @@ class Idle(Generic[C]):
     def give(self, place: Hashable, connection: C) -> None:
         """Keep a connection for the next request; those that have waited for too long are closed."""
         now = time.monotonic()
+        old: list[C] = []
         with self._lock:
             waiting = self._kept.setdefault(place, [])
-            fresh = [each for each in waiting if now - each[1] <= _KEEP_ALIVE]
-            old = waiting[: len(waiting) - len(fresh)]
-            self._kept[place] = [*fresh, (connection, now)]
-        for each, _ in old:
+            waiting.append((connection, now))
+            while now - waiting[0][1] > _KEEP_ALIVE:
+                old.append(waiting.pop(0)[0])
+        for each in old:
             each.close()
 
     def forget(self, place: Hashable) -> None:

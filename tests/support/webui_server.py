@@ -105,6 +105,8 @@ class WebuiServer(ChaosServer):
         await connection.packet(head(**headers))
         for at in range(0, len(data), 3):
             await connection.packet(chunk(data[at : at + 3]))
+            if at == 0:
+                await connection.pause(0.01)  # so that a client sees more than one piece
             if self.fault == "cut":
                 return connection.fin()
         await connection.send(END)
