@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any, Literal, overload
 
+from lollms_core.text.code_blocks import FencedBlock, fenced_blocks, split_lines
 from lollms_core.text.thoughts import ThoughtSplitter
 from lollms_core.types import TextDelta
 
 __all__ = ["extract_code_blocks", "parse_thought_tags"]
 
-_FENCE = re.compile(r"[ \t]*(?P<marks>`{3,}|~{3,})(?P<info>[^\n]*)\Z")
 _FILE_NAME = re.compile(r"<file_name>(?P<tag>[^<]*)</file_name>|^\s*##\s*filename:(?P<line>.*)$", re.IGNORECASE)
 _SECTION = re.compile(r"<section>(?P<name>[^<]*)</section>", re.IGNORECASE)
 
@@ -35,43 +35,32 @@ def extract_code_blocks(
     newline at its end; `type` is the word behind the opening fence, or `unknown`; `is_complete` is False where the
     closing fence is missing.
     """
+    lines = split_lines(text)
     blocks: list[dict[str, Any]] = []
     outside: list[str] = []
-    inside: list[str] = []
-    opened: re.Match[str] | None = None
-    for line in text.splitlines():
-        fence = _FENCE.match(line)
-        if opened is None:
-            if fence is None or (fence["marks"][0] == "`" and "`" in fence["info"]):
-                outside.append(line)
-            else:
-                opened, inside = fence, []
-        elif fence is not None and not fence["info"].strip() and fence["marks"].startswith(opened["marks"]):
-            blocks.append(_block(len(blocks), opened, outside, inside, is_complete=True))
-            opened = None
-        else:
-            inside.append(line)
-    if opened is not None:
-        blocks.append(_block(len(blocks), opened, outside, inside, is_complete=False))
+    at = 0
+    for found in fenced_blocks(lines):
+        outside += lines[at : found.first]
+        blocks.append(_block(len(blocks), found, outside))
+        at = found.after
+    outside += lines[at:]
     return (blocks, "\n".join(outside).strip()) if return_remaining_text else blocks
 
 
-def _block(
-    index: int, opened: re.Match[str], before: list[str], lines: list[str], *, is_complete: bool
-) -> dict[str, Any]:
+def _block(index: int, found: FencedBlock, before: list[str]) -> dict[str, Any]:
     """A block; the line before it is taken away where it says something about it."""
     heading = before[-1] if before else ""
     name, section = _FILE_NAME.search(heading), _SECTION.search(heading)
     if name or section:
         before.pop()
-    words = opened["info"].split()
+    words = found.info.split()
     return {
         "index": index,
         "file_name": (name["tag"] or name["line"] or "").strip() if name else "",
         "section": section["name"].strip() if section else "",
-        "content": "\n".join(lines),
+        "content": "\n".join(found.lines),
         "type": words[0] if words else "unknown",
-        "is_complete": is_complete,
+        "is_complete": found.is_complete,
     }
 
 

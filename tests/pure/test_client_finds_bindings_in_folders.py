@@ -43,6 +43,12 @@ class MyCustomLLMBinding(LollmsLLMBinding):
 """
 
 
+@pytest.fixture(autouse=True)
+def no_folders_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOLLMS_HOME", str(tmp_path / "nobody"))
+    monkeypatch.delenv("LOLLMS_BINDINGS_DIR", raising=False)
+
+
 def write(folder: Path, name: str, source: str) -> Path:
     (folder / name).mkdir(parents=True)
     (folder / name / "__init__.py").write_text(source)

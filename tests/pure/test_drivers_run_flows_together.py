@@ -14,8 +14,8 @@ from lollms_core.errors import Cancelled, LollmsError, TruncatedStream
 from lollms_core.flows.answer import answer
 from lollms_core.flows.base import Flow, ask, emit, together
 from lollms_core.types import Batch, GenerationCall, Notice, Reply, TextDelta, ToolCall
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import Sink, adrive
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps, drive
 from tests.support.driving import DRIVERS, Script, ask_for, run_async, run_sync, words
 

@@ -10,8 +10,8 @@ import pytest
 from lollms_core.errors import Cancelled, InternalError, UnsupportedFeature
 from lollms_core.flows.answer import answer
 from lollms_core.types import Batch, GenerationCall, Message, Reply, ToolCall
-from lollms_runtime.cancel import Cancel
 from lollms_runtime.async_drive import adrive
+from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import drive
 from lollms_runtime.scripted import AsyncScriptedPorts, Script, ScriptedPorts
 

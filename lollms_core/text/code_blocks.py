@@ -1,0 +1,177 @@
+"""The code blocks in what a model wrote: Markdown fences, and `<code>` elements of HTML.
+
+Fences are read as CommonMark reads them: three or more backticks or tildes open a block, and a line of at least as many
+of the same character and nothing else closes it, so a block may hold shorter fences. Two rules are wider, because
+models put blocks into lists without much care: a fence may stand at any indentation, and what the opening one has is
+taken from the lines inside. A closing fence is indented at most three columns more than the opening one; deeper ones
+are part of the code.
+
+Lines end with LF, CRLF or CR, and with nothing else; in what is returned they end with LF. Every line is looked at once
+and never more than 200 characters before a block, so the cost is linear.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lollms_core.errors import InvalidRequest
+
+__all__ = ["FencedBlock", "extract_code_blocks", "fenced_blocks", "split_lines"]
+
+_WINDOW = 200  # characters before a block in which its file name is looked for
+_NO_LANGUAGE = "language-specific"
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})(?P<info>.*)\Z", re.DOTALL)
+# Each value has one way to be read, so that no text makes this slow.
+_ATTRIBUTES = re.compile(r"[^\s=]+(?:\s+(?:[\w:.-]+=(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)|\{[\d,\s-]*\}))+")
+
+_FILE_TAG = re.compile(r"<file_name>([^<]*)</file_name>", re.IGNORECASE)
+_FILE_LINE = re.compile(r"[\s#*>/_`\[;-]*(?:file|filename)[*_`]*\s*:(.*)", re.IGNORECASE)
+_FILE_WORD = re.compile(r"\b(?:file|filename)[*_`]*\s*:[*_`]*\s*(\S+)\s*\Z", re.IGNORECASE)
+_AROUND_NAMES = " \t*`'\"]"
+
+_CODE = re.compile(r"<code\b(?P<attributes>[^<>]{0,300})>", re.IGNORECASE)
+_CODE_END = re.compile(r"</code\s*>", re.IGNORECASE)
+_LANGUAGE = re.compile(r"\bclass\s*=\s*[\"']?[^\"'>]*?\blanguage-([^\s\"'>]+)", re.IGNORECASE)
+_PRE = re.compile(r"<pre\b[^<>]*>\s*\Z", re.IGNORECASE)
+
+
+class FencedBlock(NamedTuple):
+    """A block between fences: what stands behind the opening one, its lines, and which lines of the text it takes.
+
+    `first` is the number of the line with the opening fence, `after` that of the first line behind the block; both
+    count from 0. `is_complete` is False where the closing fence is missing.
+    """
+
+    info: str
+    lines: list[str]
+    first: int
+    after: int
+    is_complete: bool
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text without their ends. Other than `str.splitlines`, code with odd characters stays whole."""
+    return _LINE_END.split(text)
+
+
+def fenced_blocks(lines: Sequence[str]) -> Iterator[FencedBlock]:
+    """The fenced blocks among the lines of a text, in their order."""
+    opened: re.Match[str] | None = None
+    first, margin, inside = 0, 0, list[str]()
+    for number, line in enumerate(lines):
+        fence = _FENCE.match(line) if "```" in line or "~~~" in line else None
+        if opened is None:
+            if fence is not None and not (fence["marks"][0] == "`" and "`" in fence["info"]):
+                opened, first, margin, inside = fence, number, _columns(fence["indent"]), []
+        elif fence is not None and _closes(fence, opened, margin):
+            yield FencedBlock(opened["info"].strip(), inside, first, number + 1, is_complete=True)
+            opened = None
+        else:
+            inside.append(_without_indent(line, margin))
+    if opened is not None:
+        if inside and not inside[-1]:
+            inside.pop()  # the text ended with a newline, which is no empty line of code
+        yield FencedBlock(opened["info"].strip(), inside, first, len(lines), is_complete=False)
+
+
+def extract_code_blocks(text: str, format: str = "markdown") -> list[dict[str, Any]]:
+    """The code blocks of a text, as dictionaries.
+
+    `index` counts from 0. `file_name` is what the last line with text before the block names, within 200 characters:
+    `<file_name>x</file_name>`, `file: x` or `filename: x`; else "". It is as the model wrote it, so check it before a
+    file of that name is opened. `content` has no newline at its end. `type` is what stands behind the opening fence
+    where that is one word (or a word and attributes, `python title="x"`); else `language-specific`, and several words
+    are the first line of the content. `is_complete` is False for a last block that is never closed.
+
+    `format` is `markdown`, or `html` for `<code class="language-x">` and any `<code>` directly inside `<pre>`; their
+    content is not unescaped. Raises `InvalidRequest`, a ValueError, for another format.
+    """
+    wanted = format.lower()
+    if wanted == "markdown":
+        return _of_markdown(text)
+    if wanted == "html":
+        return _of_html(text)
+    raise InvalidRequest(f"Code blocks are read from markdown or html, not from {format!r}.", param="format")
+
+
+def _of_markdown(text: str) -> list[dict[str, Any]]:
+    lines = split_lines(text)
+    blocks: list[dict[str, Any]] = []
+    for found in fenced_blocks(lines):
+        kind, content = _NO_LANGUAGE, found.lines
+        if found.info and (len(found.info.split(None, 1)) == 1 or _ATTRIBUTES.fullmatch(found.info)):
+            kind = found.info.split(None, 1)[0]
+        elif found.info:
+            content = [found.info, *content]
+        name = _file_name(_line_before(lines, found.first))
+        blocks.append(_block(len(blocks), name, "\n".join(content), kind, found.is_complete))
+    return blocks
+
+
+def _of_html(text: str) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    at = 0
+    while tag := _CODE.search(text, at):
+        at = tag.end()
+        before = text[max(0, tag.start() - _WINDOW) : tag.start()]
+        language, pre = _LANGUAGE.search(tag["attributes"]), _PRE.search(before)
+        if language is None and pre is None:
+            continue  # a word of code within a sentence
+        closing = _CODE_END.search(text, at)
+        content = "\n".join(split_lines(text[at : closing.start() if closing else len(text)]))
+        content = content.removeprefix("\n").removesuffix("\n")
+        heading = split_lines((before[: pre.start()] if pre else before).rstrip())[-1]
+        kind = language[1] if language else _NO_LANGUAGE
+        blocks.append(_block(len(blocks), _file_name(heading), content, kind, closing is not None))
+        at = closing.end() if closing else len(text)
+    return blocks
+
+
+def _block(index: int, file_name: str, content: str, kind: str, is_complete: bool) -> dict[str, Any]:
+    return {
+        "index": index,
+        "file_name": file_name,
+        "content": content,
+        "type": kind,
+        "is_complete": is_complete,
+    }
+
+
+def _columns(indent: str) -> int:
+    return len(indent.expandtabs(4))
+
+
+def _closes(fence: re.Match[str], opened: re.Match[str], margin: int) -> bool:
+    alone = not fence["info"].strip() and fence["marks"].startswith(opened["marks"])
+    return alone and _columns(fence["indent"]) <= margin + 3
+
+
+def _without_indent(line: str, margin: int) -> str:
+    """The line without up to `margin` columns of blanks, as many as the opening fence has before it."""
+    if not margin:
+        return line
+    blanks = line[: len(line) - len(line.lstrip(" \t"))].expandtabs(4)
+    return blanks[margin:] + line.lstrip(" \t")
+
+
+def _line_before(lines: Sequence[str], number: int) -> str:
+    """The last line with text before a line, as far as it stands within the window."""
+    left = _WINDOW
+    for line in reversed(lines[max(0, number - _WINDOW) : number]):
+        if line.strip():
+            return line[-left:]
+        left -= len(line) + 1
+        if left <= 0:
+            break
+    return ""
+
+
+def _file_name(heading: str) -> str:
+    """The name of a file in the line before a block; "" where it names none."""
+    if found := _FILE_TAG.search(heading):
+        return found[1].strip()
+    found = _FILE_LINE.match(heading) or _FILE_WORD.search(heading)
+    return found[1].strip(_AROUND_NAMES) if found else ""
