@@ -5,7 +5,7 @@ WORKERS ?= 0
 BIN := venv/bin
 PACKAGES := lollms_core lollms_runtime lollms_client lollms_server lollms_cli
 
-.PHONY: setup test check format test-pure test-socket test-process test-spec test-heavy test-wheel bench clean
+.PHONY: setup test check format test-pure test-socket test-process test-spec test-heavy test-wheel test-lowest bench clean
 
 setup:
 	$(PYTHON) install_core.py --dev
@@ -34,6 +34,16 @@ test-pure test-socket test-process test-spec test-heavy: test-%: setup
 # The built wheel, installed in an empty environment, must answer.
 test-wheel: setup
 	$(BIN)/python tests/wheel_smoke.py
+
+# With each direct dependency at the lowest version that pyproject.toml declares; takes minutes the first time.
+LOWEST := build/lowest
+test-lowest: setup
+	mkdir -p $(LOWEST)
+	$(BIN)/python -m release.lowest > $(LOWEST).txt
+	$(PYTHON) install_core.py --environment-only --venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST).txt \
+		--editable '.[all]' gguf hypothesis psutil pytest pytest-timeout pytest-xdist
+	$(LOWEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile tests/pure tests/socket
 
 bench: setup
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt

@@ -79,7 +79,7 @@ def wait_for_port(port: int, process: subprocess.Popen[Any], log: Path, seconds:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise SystemExit(f"{log.stem} ended at once:\n{log.read_text()[-2000:]}")
+            raise SystemExit(f"{log.stem} ended at once:\n{log.read_text(encoding='utf-8')[-2000:]}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.02)

@@ -47,7 +47,7 @@ def _run(targets: list[str], options: Any, out: Path) -> Rounds:
     command += ["--json", options.json, "--stream", options.stream, "--slow", options.slow]
     command += ["--secs", str(options.secs), "--rounds", str(options.rounds), "--cap", "60"]
     subprocess.run(command, check=True)
-    rounds: Rounds = json.loads(out.read_text())
+    rounds: Rounds = json.loads(out.read_text(encoding="utf-8"))
     return rounds
 
 

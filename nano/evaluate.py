@@ -140,7 +140,7 @@ def main(path: str, per_skill: int, out: str) -> None:
     report["fresh"] = hand_written(server, FRESH)
     print(table(report))
     print({"load_seconds": report["load_seconds"], **report["speed"]})
-    with open(out, "w") as f:
+    with open(out, "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1, ensure_ascii=False)
         f.write("\n")
 

@@ -235,7 +235,7 @@ def main(path: str) -> None:
         " | ".join(chunks),
         "~~~",
     ]
-    with open(HERE / "SAMPLES.md", "w") as f:
+    with open(HERE / "SAMPLES.md", "w", encoding="utf-8") as f:
         f.write("\n".join(lines) + "\n")
     print(f"loaded in {seconds:.3f} s, {len(DIALOGUES)} dialogues, {len(chunks)} streamed chunks")
 

@@ -139,7 +139,7 @@ def main() -> None:
             torch.save(net.state_dict(), WORK / "model.pt.tmp")
             os.replace(WORK / "model.pt.tmp", WORK / "model.pt")
     torch.save(net.state_dict(), WORK / "model.pt")
-    with open(HERE / "train.json", "w") as f:
+    with open(HERE / "train.json", "w", encoding="utf-8") as f:
         json.dump(
             {
                 "config": asdict(cfg),

@@ -133,9 +133,9 @@ def test_the_binding_of_the_developers_guide_works_in_the_server(streaming: bool
 
 
 def change(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file.name}"
-    file.write_text(text.replace(old, new))
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def words_of(answer: Any) -> str:

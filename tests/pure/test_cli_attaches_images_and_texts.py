@@ -28,7 +28,7 @@ def test_a_text_stands_in_a_fence_that_it_cannot_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [png(), b"hello"])
 def test_a_hyphen_is_what_is_piped_in(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
     found = read_attachments(["-"])
     assert len(found.images) == (data == png())
     assert found.texts == (() if found.images else ("standard input:\n```\nhello\n```",))

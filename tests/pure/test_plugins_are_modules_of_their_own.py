@@ -12,7 +12,7 @@ from lollms_runtime.third_party import content_digest, forget, import_file, impo
 
 def written(path: Path, source: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(source)
+    path.write_text(source, encoding="utf-8")
     return path
 
 

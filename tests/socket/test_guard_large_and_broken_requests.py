@@ -35,7 +35,7 @@ def one_server() -> Iterator[tuple[Server, Recorder]]:
 
 def resident_bytes() -> int:
     """Memory of this process, which the server shares."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -171,7 +171,7 @@ def test_the_models_folder_is_listed_by_name(tmp_path: Path) -> None:
         (models / "diffusers_models" / "stabilityai" / "sdxl").mkdir(parents=True)
         (models / "tts").symlink_to(tmp_path / "elsewhere")
         os.mkdir(bytes(models / "ttt" / "x").removesuffix(b"/x"))
-        (Path(os.fsdecode(bytes(models / "ttt") + b"/\xff.bin"))).write_text("")
+        (Path(os.fsdecode(bytes(models / "ttt") + b"/\xff.bin"))).write_text("", encoding="utf-8")
         said = get(server, "list_models").json()["models"]
         assert set(said) == set(KINDS)
         assert said["gguf"] == ["a.gguf", "b.gguf", "circle", "inside", "é.gguf"]

@@ -77,7 +77,7 @@ def spared() -> Iterator[None]:
 
 def resident_bytes() -> int:
     ctypes.CDLL(None).malloc_trim(0)  # what is free belongs to nobody
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 CASES: dict[str, tuple[Any, int]] = {

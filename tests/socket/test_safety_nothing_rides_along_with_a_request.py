@@ -118,4 +118,4 @@ def test_the_body_behind_an_offer_is_not_the_next_request(server: Served, offer:
 
 def resident_bytes() -> int:
     """Memory of this process, which the server shares."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")

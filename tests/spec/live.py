@@ -90,11 +90,13 @@ def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path, seconds:
     deadline = time.monotonic() + seconds
     said = ""
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server ended:\n{log.read_text()[-3000:]}"
+        assert process.poll() is None, f"the server ended:\n{log.read_text(encoding='utf-8')[-3000:]}"
         with contextlib.suppress(OSError):
             with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
                 said = json.load(reply)["models"]
             if said == "ready":
                 return
         time.sleep(0.05)
-    raise AssertionError(f"the server is not ready after {seconds} s (models: {said}):\n{log.read_text()[-3000:]}")
+    raise AssertionError(
+        f"the server is not ready after {seconds} s (models: {said}):\n{log.read_text(encoding='utf-8')[-3000:]}"
+    )
