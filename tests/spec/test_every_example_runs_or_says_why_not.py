@@ -25,7 +25,7 @@ from tests.support.openai_server import answering
 
 pytestmark = [pytest.mark.group("spec"), pytest.mark.group("engine")]
 
-MOST_NOT_RUN = 41
+MOST_NOT_RUN = 40
 """How many blocks may be listed. When an example starts to run, its line goes and this number goes down."""
 
 REASONS = ("not Python: ", "fragment: ", "needs a named service: ", "later: ")
@@ -141,6 +141,19 @@ def test_the_older_guide_generates(tmp_path: Path) -> None:
         ]
         shown = python("\n".join(parts), tmp_path, {**environment(tmp_path), "OPENAI_API_KEY": "sk-0123456789abcdef"})
     assert shown == f"{TEXT}\n{TEXT}\n{TEXT}"
+
+
+@runs("002:9:5e1503c2")
+def test_the_older_guide_extracts_code_blocks(tmp_path: Path) -> None:
+    parts = [
+        "from lollms_client.testing import scripted_client",
+        'client = scripted_client(["Look:\\n```python\\nprint(1)\\n```\\n"])',
+        all_blocks()["002:5:c3acbc97"].text,
+        all_blocks()["002:9:5e1503c2"].text,
+    ]
+    shown = python("\n".join(parts), tmp_path, environment(tmp_path))
+    assert "'content': 'print(1)'" in shown
+    assert "'type': 'python'" in shown
 
 
 @runs("002:3:43da6907", "002:4:9b105e3c", "002:11:1a608df9")
