@@ -40,6 +40,14 @@ class Backend(NamedTuple):
     arguments: dict[str, Any]
 
     @property
+    def brief(self) -> str:
+        """Who answers, in a few words: for narrow terminals."""
+        model = self.arguments.get("model_name")
+        if self.is_engine:
+            return f"{Path(str(model)).name} on this machine"
+        return self.sentence.removeprefix("using ")
+
+    @property
     def place(self) -> str:
         """Whose models it has: the sentence without what it says of a model."""
         if self.is_engine:

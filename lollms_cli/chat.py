@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+import shutil
+import textwrap
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from lollms_cli.completing import complete_bindings, complete_files, complete_models
+from lollms_cli.completing import complete_files
+from lollms_cli.options import BINDING, HIDE_REASONING, HOST, MODEL, PARAMETERS, SCHEMA, SYSTEM, WithParameters
 from lollms_cli.output import Output
+from lollms_cli.showing import unwinding
 
 if TYPE_CHECKING:
     from lollms_cli.backend import Backend
@@ -21,15 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["chat"]
 
 
-@click.command(short_help="Talk with a model.")
-@click.option(
-    "-m",
-    "--model",
-    metavar="MODEL",
-    shell_complete=complete_models,
-    help="A model of the server or binding, one that was pulled, or the path of a GGUF file.",
-)
-@click.option("-s", "--system", metavar="TEXT", default="", help="The system prompt.")
+@click.command(cls=WithParameters, short_help="Talk with a model.")
+@MODEL
+@SYSTEM
 @click.option(
     "-a",
     "--attachment",
@@ -39,26 +33,13 @@ __all__ = ["chat"]
     shell_complete=complete_files,
     help="An image or a text file for the first message. May be repeated.",
 )
-@click.option(
-    "-o", "--option", "options", nargs=2, multiple=True, metavar="KEY VALUE", help="A parameter, e.g. temperature 0.2."
-)
-@click.option(
-    "--schema",
-    metavar="SCHEMA",
-    shell_complete=complete_files,
-    help="The shape of the answers: a file, a JSON Schema, or fields such as 'name, age int'.",
-)
-@click.option(
-    "-b",
-    "--binding",
-    metavar="NAME",
-    shell_complete=complete_bindings,
-    help="The client binding, such as ollama or openai; --host is its server then.",
-)
-@click.option("--host", metavar="ADDRESS", help="The server: host, host:port or URL (or LOLLMS_HOST).")
+@PARAMETERS
+@SCHEMA
+@BINDING
+@HOST
 @click.option("--no-stream", is_flag=True, help="Show each answer when it is complete.")
 @click.option("-u", "--usage", is_flag=True, help="Say how many tokens and seconds each answer took.")
-@click.option("-R", "--hide-reasoning", is_flag=True, help="Do not show the model's reasoning.")
+@HIDE_REASONING
 @click.option("-q", "--quiet", is_flag=True, help="No greeting and no remarks, only errors.")
 @click.option("--no-history", is_flag=True, help="Neither read nor keep what is typed.")
 def chat(**flags: Any) -> int:
@@ -100,7 +81,7 @@ def _run(flags: _Flags) -> int:
     session = Session(
         output, lambda name: choose_backend(flags.host, name, flags.binding), open_client, settings, flags.model
     )
-    with _unwound(), closing(session):
+    with unwinding(), closing(session):
         for name in flags.attachments:
             attach(session, utf8(name))
         lines = lines_of_this_process(output, history=not flags.no_history, models=lambda: session.known_models)
@@ -131,28 +112,14 @@ def _settings(flags: _Flags) -> Settings:
 
 
 def _greet(output: Output, backend: Backend) -> None:
-    output.note(f"lollms: {backend.sentence}")
+    from lollms_cli.chat_commands import NARROW
+
+    width = shutil.get_terminal_size().columns
+    words = backend.brief if width < NARROW else backend.sentence
+    for line in textwrap.wrap(f"lollms: {words}", max(width - 1, 20), break_long_words=False, break_on_hyphens=False):
+        output.note(line)
     name = backend.arguments.get("model_name")
     if backend.is_server:
         output.note(f"{name or 'Its default model'} answers. /? for help, /bye to leave.\n")
     else:
         output.note("/? for help, /bye to leave.\n")
-
-
-@contextmanager
-def _unwound() -> Iterator[None]:
-    """While the block runs, SIGTERM and a terminal that goes away unwind it, so that no engine outlives us."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
-        yield
-        return
-
-    def unwind(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, unwind) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,14 +10,13 @@ from types import MappingProxyType
 import click
 
 from lollms_cli.attachments import read_attachments
-from lollms_cli.chat_files import path_of, read_transcript, write_transcript
 from lollms_cli.chat_lines import Command, near_command
 from lollms_cli.chat_session import Session, names_of
 from lollms_cli.chat_settings import set_something, show_something, unset_something
 from lollms_cli.chat_state import beginning_of
-from lollms_cli.chat_transcript import to_json, to_markdown
+from lollms_cli.chat_transcript import path_of, read_transcript, to_json, to_markdown, write_transcript
 
-__all__ = ["attach", "obey"]
+__all__ = ["NARROW", "attach", "obey"]
 
 _HELP = (
     ("/retry", "ask the last question again"),
@@ -38,7 +37,8 @@ _HELP = (
     ("//", "begin a message with a slash"),
     ("Ctrl-C", "stop an answer, or clear the line"),
 )
-_NARROW = 72
+NARROW = 72
+"""Columns below which a terminal gets short lines."""
 
 
 def obey(session: Session, command: Command) -> bool:
@@ -76,7 +76,7 @@ def _help(session: Session, rest: str) -> None:
     width = shutil.get_terminal_size().columns
     column = max(len(name) for name, _ in _HELP) + 2
     for name, words in _HELP:
-        if width >= _NARROW:
+        if width >= NARROW:
             session.say(f"  {name:<{column}}{words}")
         else:
             session.say(f"  {name}")

@@ -69,6 +69,4 @@ def _step(session: Session, lines: Lines, blocks: Blocks, line: str) -> bool:
     if isinstance(meant, Say):
         session.conversation.fresh()
         session.ask(session.conversation.question(meant.text))
-        if session.person:
-            session.say("")
     return True

@@ -119,6 +119,8 @@ class Session:
         else:
             self.conversation.answered(reply)
             self._about(reply, time.monotonic() - start)
+        if self.person:
+            self.say("")
 
     def _reply(self, messages: list[Message], show: Shower, fold: ReplyFold) -> Reply:
         settings = self.settings
@@ -156,7 +158,8 @@ class Session:
 
     def _about(self, reply: Reply, seconds: float) -> None:
         params = self.settings.params
-        say_remarks(self.output, reply, params.get("max_tokens", params.get("n_predict")))
+        limit = params.get("max_tokens", params.get("n_predict"))
+        say_remarks(self.output, reply, limit, "/set parameter max_tokens NUMBER")
         if self.settings.schema is not None:
             from lollms_cli.schemas import Checker
 

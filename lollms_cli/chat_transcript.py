@@ -3,6 +3,9 @@
 The messages of the JSON form are those of the chat-completions format. In the Markdown form a comment stands before
 each message and says whose it is; a line of a message that looks like such a comment gets a backslash, so that no
 answer can put words into the user's mouth.
+
+Only paths that the user typed are looked at. Nothing that exists is written over unless the user says so, because a
+chat may be fed by a pipe whose lines nobody has read.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lollms_cli.chat_state import Turn
-from lollms_core.errors import InvalidRequest
+from lollms_core.errors import InvalidRequest, StorageError
 from lollms_core.types import Message
 
-__all__ = ["Transcript", "from_text", "to_json", "to_markdown"]
+__all__ = ["Transcript", "from_text", "path_of", "read_transcript", "to_json", "to_markdown", "write_transcript"]
 
+_MAX_TRANSCRIPT = 256_000_000  # bytes
 _MARK = re.compile(r"<!-- lollms: (system|user|assistant)(, cut)? -->")
 _LIKE_A_MARK = re.compile(r"\\*<!-- lollms: ")
 _NAMES = {"system": "System", "user": "You", "assistant": "Answer"}
@@ -137,3 +142,34 @@ def _refuse_addresses(message: Mapping[str, Any]) -> None:
         url = image.get("url") if isinstance(image, Mapping) else image
         if isinstance(url, str) and not url.startswith("data:"):
             raise InvalidRequest("An image of this chat is only an address. Images must be in the file, as data: URLs.")
+
+
+# ---- files
+
+
+def path_of(text: str) -> Path:
+    """The path that was typed; quotes around it are taken off, `~` is the home folder. Raises `InvalidRequest`."""
+    name = text.strip()
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"":
+        name = name[1:-1]
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # no home folder
+        raise InvalidRequest(f"The home folder of {name} is not known. Write the whole path.") from error
+
+
+def write_transcript(path: Path, text: str, *, force: bool) -> None:
+    """Write a conversation, readable by its owner only. Raises `StorageError`, also where a file is there already."""
+    from lollms_runtime.files import write_atomic
+
+    try:
+        write_atomic(path, text, exclusive=not force)
+    except FileExistsError as error:
+        raise StorageError(f"{path} is there already. `/save -f {path}` writes over it.") from error
+
+
+def read_transcript(path: Path) -> Transcript:
+    """Read a saved conversation. Raises `InvalidRequest` or `StorageError`."""
+    from lollms_runtime.files import read_text_strict
+
+    return from_text(read_text_strict(path, _MAX_TRANSCRIPT))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ _OF_OTHER_TOOLS = {
     "version": "The version is shown by `lollms --version`.",
     "list": "Lists are `lollms models list`, `bindings list`, `personalities list` and `functions list`.",
     "show": "`lollms doctor` says what is there.",
-    "run": 'Ask a model with: lollms -m MODEL "the prompt".',
+    "run": 'Talk with a model: lollms chat -m MODEL. Ask it once: lollms -m MODEL "the prompt".',
 }
 """Words that other tools have as commands: alone they are meant as one, not for a model."""
 
@@ -69,7 +70,7 @@ Examples:
 ENVIRONMENT = """\b
 Environment:
   LOLLMS_API_KEY     the key sent to a lollms server
-  LOLLMS_HOST        the server: host, host:port or URL (for serve: the address to listen on)
+  LOLLMS_HOST        the server: host, host:port or URL (serve listens there)
   LOLLMS_PORT        its port (9601)
   LOLLMS_MODEL       the model where -m names none
   LOLLMS_CONFIG_DIR  the configuration folder of serve and doctor
@@ -79,7 +80,8 @@ Environment:
 
 EXITS = """\b
 Exit codes:
-  0 done, 1 error, 2 wrong use, 4 key needed or refused, 78 configuration, 130 stopped
+  0 done, 1 error, 2 wrong use, 4 key needed or refused, 78 configuration,
+  130 stopped
 """
 
 
@@ -129,6 +131,11 @@ def with_command(args: list[str], *, has_input: bool) -> list[str]:
         return args
     if first == "help":
         return [*args[1:2], "--help"]
+    if first == "run" and (model := _model_to_run(args)):
+        raise click.UsageError(
+            f"'run' is not a command. To talk with {model}: lollms chat -m {model}. To ask it once: "
+            f'lollms -m {model} "the prompt". To send these words as a prompt: lollms prompt {shlex.join(args)}'
+        )
     alone = len(args) == 1 or args[1].startswith("-")
     if alone and first in _OF_OTHER_TOOLS:
         raise click.UsageError(
@@ -141,6 +148,14 @@ def with_command(args: list[str], *, has_input: bool) -> list[str]:
             f"To send it to a model: `lollms prompt {first}`."
         )
     return ["prompt", *args]
+
+
+def _model_to_run(args: list[str]) -> str:
+    """The model in `run MODEL` or `run MODEL "a prompt"`, as other tools have it; "" for words that are a prompt."""
+    names = [arg for arg in args[1:] if not arg.startswith("-")]
+    if not names or len(names) > 2 or any(c.isspace() for c in names[0]):
+        return ""
+    return shlex.quote(names[0]) if len(names) == 1 or any(c.isspace() for c in names[1]) else ""
 
 
 def _has_input() -> bool:
@@ -158,7 +173,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help=f"One place to generate anything with any model.\n\n{EXAMPLES}",
+    help=f"One place to generate anything with any model. `lollms prompt --help` shows the flags.\n\n{EXAMPLES}",
     epilog=f"{ENVIRONMENT}\n{EXITS}",
     subcommand_metavar="COMMAND | PROMPT",
     options_metavar="",
@@ -176,11 +191,15 @@ def run(args: Sequence[str] | None = None) -> int:
     if asked := os.environ.get("_LOLLMS_COMPLETE"):
         return _complete(asked)
     try:
-        result = cli.main(args=None if args is None else list(args), prog_name="lollms", standalone_mode=False)
+        return _obey(sys.argv[1:] if args is None else list(args))
     except OutputClosed:
         return 141
-    except (KeyboardInterrupt, click.Abort):
-        output.message("lollms: stopped")
+    except BrokenPipeError:  # click writes help itself
+        output.drop()
+        return 141
+    except (KeyboardInterrupt, click.Abort, EOFError):
+        # a terminal shows ^C where the cursor was
+        output.message("\nlollms: stopped" if output.remarks_on_terminal else "lollms: stopped")
         return 130
     except click.ClickException as error:
         return _fail(output, _click_sentence(error), error.exit_code, error)
@@ -191,6 +210,15 @@ def run(args: Sequence[str] | None = None) -> int:
         return _fail(output, sentence, 1, error)
     except Exception as error:
         return _fail(output, f"{_defect(error)} {_WHERE}", 1, error)
+
+
+def _obey(args: list[str]) -> int:
+    """What click's own `main` does, without its ways to end: it has one exit code for a reader that has gone away."""
+    try:
+        with cli.make_context("lollms", args) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     return result if isinstance(result, int) else 0
 
 

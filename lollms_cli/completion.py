@@ -118,10 +118,14 @@ def completion(shell: str) -> None:
     """Print the script with which SHELL completes commands, flags, models, bindings and files.
 
     \b
-    bash:        lollms completion bash > ~/.local/share/bash-completion/completions/lollms
-    zsh:         lollms completion zsh > ~/.zfunc/_lollms     (with ~/.zfunc in fpath before compinit)
-    fish:        lollms completion fish > ~/.config/fish/completions/lollms.fish
-    PowerShell:  lollms completion powershell | Out-String | Invoke-Expression     (in $PROFILE)
+    bash:
+      lollms completion bash > ~/.local/share/bash-completion/completions/lollms
+    zsh, with ~/.zfunc in fpath before compinit:
+      lollms completion zsh > ~/.zfunc/_lollms
+    fish:
+      lollms completion fish > ~/.config/fish/completions/lollms.fish
+    PowerShell, in $PROFILE:
+      lollms completion powershell | Out-String | Invoke-Expression
     """
     from lollms_cli.commands import cli
 

@@ -17,10 +17,10 @@ __all__ = ["doctor"]
 
 SMOKE_TEST = (
     "lollms-nano is a smoke-test model: it shows that everything works without a network, and knows almost nothing. "
-    "For a real one, get a GGUF file of an instruction-tuned model (one of 1 to 8 billion parameters runs on a plain "
-    'machine) and use it by its path: lollms -m /path/to/model.gguf "..."; for the server, make the folder models '
-    "beside lollms_configs, put the file into it and name it as default_model in "
-    "lollms_configs/bindings/lollms_nano.yaml. Or point an instance of openai_binding at a service."
+    "For a real one, get an instruction-tuned model in GGUF form (one of 1 to 8 billion parameters runs on a plain "
+    'machine) with `lollms pull ORG/REPO`, and use it by its name or its path: lollms -m NAME "..."; for the server, '
+    "name it as default_model in lollms_configs/bindings/lollms_nano.yaml. Or point an instance of openai_binding at "
+    "a service."
 )
 _QUESTION, _ANSWER = "What is the capital of France?", "Paris"
 
@@ -119,10 +119,11 @@ def _ask_embedded() -> Check:
 
 
 def check_key() -> Iterator[Check]:
-    """The key that is sent to a server on this machine, and who can read it."""
+    """The key that is sent to a server on this machine and those for providers, and who can read them."""
     import os
 
     from lollms_runtime.keys import key_file, stored_key
+    from lollms_runtime.provider_keys import provider_key_names
 
     if os.environ.get("LOLLMS_API_KEY", "").strip():
         yield Check("ok", "key", "LOLLMS_API_KEY is set")
@@ -133,3 +134,5 @@ def check_key() -> Iterator[Check]:
         yield Check("ok", "key file", f"{path}, readable by you alone")
     else:
         yield Check("note", "key file", f"none at {path}; the first `lollms serve` writes one")
+    if names := provider_key_names():  # raises where others can read the file, or it is damaged
+        yield Check("ok", "keys of providers", f"kept for {', '.join(names)}, readable by you alone")

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from lollms_cli.completing import complete_bindings, complete_models
+from lollms_cli.completing import complete_models
+from lollms_cli.options import BINDING, HOST, QUIET
 from lollms_cli.output import Output
 from lollms_core.errors import InvalidRequest, LollmsError, ProtocolError
 
@@ -28,17 +29,11 @@ _AT_ONCE = 32
     shell_complete=complete_models,
     help="A model for embeddings, by name or as the path of a GGUF file.",
 )
-@click.option(
-    "-b",
-    "--binding",
-    metavar="NAME",
-    shell_complete=complete_bindings,
-    help="The client binding, such as ollama or openai.",
-)
-@click.option("--host", metavar="ADDRESS", help="The server: host, host:port or URL (or LOLLMS_HOST).")
+@BINDING
+@HOST
 @click.option("--lines", is_flag=True, help="Each line of standard input is a text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all vectors.")
-@click.option("-q", "--quiet", is_flag=True, help="No remarks on standard error, only errors.")
+@QUIET
 def embed(
     texts: tuple[str, ...],
     model: str | None,

@@ -38,7 +38,6 @@ class _Set(click.Command):
 def keys() -> None:
     """Keep keys for providers, such as openai, in a file that only you can read.
 
-    \b
     A binding uses the key of its environment variable first (such as OPENAI_API_KEY), then the one kept here. A key
     is sent to the provider's own address only. It is never shown again.
     """

@@ -8,14 +8,10 @@ from typing import Any
 import click
 from typing_extensions import override
 
+from lollms_cli.options import SAID_AS_JSON, SERVER
 from lollms_cli.output import Output
 
 __all__ = ["bindings", "functions", "personalities"]
-
-_HOST = click.option(
-    "--host", metavar="ADDRESS", help="The server: host, host:port or URL (else LOLLMS_HOST, else this machine)."
-)
-_JSON = click.option("--json", "json_", is_flag=True, help="Print what the server says as JSON.")
 
 
 class Subject(click.Group):
@@ -44,8 +40,8 @@ def bindings() -> None:
 
 @bindings.command("list", short_help="List the instances, or with --types the types.")
 @click.option("--types", is_flag=True, help="List the binding types that instances can be made of.")
-@_JSON
-@_HOST
+@SAID_AS_JSON
+@SERVER
 def list_bindings(types: bool, json_: bool, host: str | None) -> None:
     """List the binding instances of a server: name, type, state, model and what they are the default for.
 
@@ -76,8 +72,8 @@ def personalities() -> None:
 
 
 @personalities.command("list", short_help="List the personalities.")
-@_JSON
-@_HOST
+@SAID_AS_JSON
+@SERVER
 def list_personalities(json_: bool, host: str | None) -> None:
     """List the personalities of a server: name, category, version, whether a script runs, description.
 
@@ -98,8 +94,8 @@ def functions() -> None:
 
 
 @functions.command("list", short_help="List the functions.")
-@_JSON
-@_HOST
+@SAID_AS_JSON
+@SERVER
 def list_functions(json_: bool, host: str | None) -> None:
     """List the functions of a server, each named file.function.
 

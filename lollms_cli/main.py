@@ -10,8 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lollms_cli.repair import is_of_lollms, repair_sentence
-
 __all__ = ["main"]
 
 
@@ -19,9 +17,18 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         from lollms_cli.commands import run
+    except KeyboardInterrupt:  # before anybody else can tell it
+        return _end("\nlollms: stopped", 130)
     except ImportError as error:
+        from lollms_cli.repair import is_of_lollms, repair_sentence
+
         if is_of_lollms(error) or os.environ.get("LOLLMS_DEBUG", "") not in ("", "0"):
             raise
-        print(f"lollms: error: {repair_sentence(error)}", file=sys.stderr)
-        return 1
+        return _end(f"lollms: error: {repair_sentence(error)}", 1)
     return run(args)
+
+
+def _end(words: str, code: int) -> int:
+    if sys.stderr is not None:  # `print` would take standard output instead
+        print(words, file=sys.stderr)
+    return code

@@ -9,6 +9,7 @@ import click
 from typing_extensions import override
 
 from lollms_cli.completing import complete_bindings, complete_models
+from lollms_cli.options import BINDING, HOST, QUIET
 from lollms_cli.output import Output
 from lollms_core.errors import InvalidRequest, LollmsError
 
@@ -41,16 +42,10 @@ def models() -> None:
 
 
 @models.command("list", short_help="List models.")
-@click.option(
-    "-b",
-    "--binding",
-    metavar="NAME",
-    shell_complete=complete_bindings,
-    help="The client binding, such as ollama or openai.",
-)
-@click.option("--host", metavar="ADDRESS", help="The server: host, host:port or URL (or LOLLMS_HOST).")
+@BINDING
+@HOST
 @click.option("--json", "json_", is_flag=True, help="Print all that is known of them as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="No remarks on standard error, only errors.")
+@QUIET
 def list_models(binding: str | None, host: str | None, json_: bool, quiet: bool) -> None:
     """List models: name, context in tokens, size in GB.
 
@@ -127,7 +122,8 @@ def _context(model: Mapping[str, Any]) -> object:
 
 
 def _gigabytes(model: Mapping[str, Any]) -> str | None:
-    if isinstance(size := model.get("size_gb"), (int, float)):
-        return f"{size:.2f}"
-    size = model.get("size")
-    return f"{size / 1e9:.2f}" if isinstance(size, (int, float)) and not isinstance(size, bool) else None
+    found = model.get("size_gb")
+    if not isinstance(found, (int, float)):
+        size = model.get("size")
+        found = size / 1e9 if isinstance(size, (int, float)) and not isinstance(size, bool) else None
+    return None if found is None else f"{found:.2f}" if found >= 0.01 else f"{found:.3f}"

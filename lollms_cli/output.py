@@ -58,6 +58,15 @@ class Output:
         """Whether a person reads standard output."""
         return self._out_tty
 
+    @property
+    def remarks_on_terminal(self) -> bool:
+        """Whether a person reads standard error."""
+        return self._err_tty
+
+    def drop(self) -> None:
+        """Standard output has no reader any more: whatever else is written to it is lost, without an error."""
+        _drop(self._out)
+
     def answer(self, text: str) -> None:
         """A piece of the answer, on standard output, at once. Raises `OutputClosed`."""
         if not text:

@@ -8,13 +8,22 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
-from typing_extensions import override
 
-from lollms_cli.completing import complete_bindings, complete_files, complete_models
+from lollms_cli.completing import complete_files
+from lollms_cli.options import (
+    BINDING,
+    HIDE_REASONING,
+    HOST,
+    MODEL,
+    PARAMETERS,
+    QUIET,
+    SCHEMA,
+    SYSTEM,
+    WithParameters,
+)
 from lollms_cli.output import Output, one_line
 from lollms_cli.showing import Afterwards, Shower, asking, say_remarks, usage_words
 from lollms_core.errors import LollmsError
@@ -29,29 +38,10 @@ __all__ = ["open_client", "prompt", "read_options", "read_piped", "read_prompt",
 _LIKE = 0.8
 
 
-class _Prompt(click.Command):
-    """The command, which sees `-o temperature=1` before the next word is taken for the value."""
-
-    @override
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        for flag, word in pairwise(args[:end]):
-            key, sign, value = word.partition("=")
-            if flag in ("-o", "--option") and sign and key:
-                raise click.UsageError(f"Write a blank in the place of the =: {flag} {key} {value or 'VALUE'}", ctx)
-        return super().parse_args(ctx, args)
-
-
-@click.command(cls=_Prompt, short_help="Ask a model once (also without the word prompt).")
+@click.command(cls=WithParameters, short_help="Ask a model once (also without the word prompt).")
 @click.argument("words", metavar="[PROMPT]", nargs=-1)
-@click.option(
-    "-m",
-    "--model",
-    metavar="MODEL",
-    shell_complete=complete_models,
-    help="A model of the server or binding, one that was pulled, or the path of a GGUF file.",
-)
-@click.option("-s", "--system", metavar="TEXT", default="", help="The system prompt.")
+@MODEL
+@SYSTEM
 @click.option(
     "-a",
     "--attachment",
@@ -61,29 +51,16 @@ class _Prompt(click.Command):
     shell_complete=complete_files,
     help="An image or a text file to go with it; - is standard input. May be repeated.",
 )
-@click.option(
-    "-o", "--option", "options", nargs=2, multiple=True, metavar="KEY VALUE", help="A parameter, e.g. temperature 0.2."
-)
-@click.option(
-    "--schema",
-    metavar="SCHEMA",
-    shell_complete=complete_files,
-    help="The answer's shape: a file, a JSON Schema, or fields such as 'name, age int, email: description'.",
-)
+@PARAMETERS
+@SCHEMA
 @click.option("-x", "--extract", is_flag=True, help="Print only the first fenced code block of the answer.")
-@click.option(
-    "-b",
-    "--binding",
-    metavar="NAME",
-    shell_complete=complete_bindings,
-    help="The client binding, such as ollama or openai; --host is its server then.",
-)
-@click.option("--host", metavar="ADDRESS", help="The server: host, host:port or URL (or LOLLMS_HOST).")
+@BINDING
+@HOST
 @click.option("--no-stream", is_flag=True, help="Show the answer when it is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole reply as one JSON object.")
 @click.option("-u", "--usage", is_flag=True, help="Say how many tokens and seconds it took.")
-@click.option("-R", "--hide-reasoning", is_flag=True, help="Do not show the model's reasoning.")
-@click.option("-q", "--quiet", is_flag=True, help="No remarks on standard error, only errors.")
+@HIDE_REASONING
+@QUIET
 def prompt(words: tuple[str, ...], **flags: Any) -> int:
     """Ask a model once. What is piped in stands before the prompt.
 

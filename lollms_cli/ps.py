@@ -6,16 +6,15 @@ from typing import Any
 
 import click
 
+from lollms_cli.options import SAID_AS_JSON, SERVER
 from lollms_cli.output import Output
 
 __all__ = ["ps"]
 
 
 @click.command(short_help="List the requests of a server, running and waiting.")
-@click.option("--json", "json_", is_flag=True, help="Print what the server says as JSON.")
-@click.option(
-    "--host", metavar="ADDRESS", help="The server: host, host:port or URL (else LOLLMS_HOST, else this machine)."
-)
+@SAID_AS_JSON
+@SERVER
 def ps(json_: bool, host: str | None) -> None:
     """List the requests of a server: id, state, instance, model, seconds, place in the queue.
 

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import click
 
 from lollms_cli.output import Output
-from lollms_core.errors import AuthFailed, Cancelled, ConfigError, InvalidRequest, LollmsError
+from lollms_cli.showing import unwinding
+from lollms_core.errors import AuthFailed, Cancelled, ConfigError, InvalidRequest, LollmsError, StorageError
 
 if TYPE_CHECKING:
     from lollms_runtime.models.download import Downloaded, Wanted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pull"]
 
+_SHOWN = 100  # models of a repository that are listed
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 _EXAMPLES = """\b
@@ -65,7 +67,8 @@ def pull(model: str, sha256: str | None, name: str | None, force: bool, allow_pr
             raise click.BadParameter("it has 64 hexadecimal digits.", param_hint="--sha256")
     wanted, call = _plan(output, model.strip(), sha256 or "", name, allow_private)
     try:
-        paths = [_fetch(output, each, force=force) for each in wanted]
+        with unwinding():  # a bar hides the cursor, which must come back whatever ends it
+            paths = [_fetch(output, each, force=force) for each in wanted]
     except (KeyboardInterrupt, Cancelled):
         again = shlex.join(["lollms", "pull", *_given(model, sha256, name, force, allow_private)])
         output.message(f"\nlollms: what has come is kept. Go on with: {again}")
@@ -214,10 +217,12 @@ def _show_choice(output: Output, listing: Listing, models: list[tuple[HubFile, .
     from lollms_runtime.models.part_file import in_bytes
 
     output.message(f"{listing.repo} has:")
-    for model in models:
+    for model in models[:_SHOWN]:
         sizes = [file.size for file in model if file.size is not None]
         size = in_bytes(sum(sizes)) if len(sizes) == len(model) else ""
         output.message(f"  {model[0].path}  {size}".rstrip())
+    if len(models) > _SHOWN:
+        output.message(f"  and {len(models) - _SHOWN} more")
 
 
 # ---- fetching
@@ -243,7 +248,7 @@ def _fetch(output: Output, wanted: Wanted, *, force: bool) -> Downloaded:
         raise InvalidRequest(f"{error} If you trust it, add --allow-private.", param=error.param) from error
     except LollmsError as error:
         part = wanted.target.with_name(wanted.target.name + ".part")
-        if not part.exists() or isinstance(error, Cancelled):
+        if not part.exists() or isinstance(error, (Cancelled, StorageError)):  # the latter says itself what is kept
             raise
         output.message(f"lollms: what has come of {wanted.target.name} is kept; the same command goes on from there")
         raise

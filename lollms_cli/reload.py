@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lollms_cli.options import SAID_AS_JSON, SERVER
 from lollms_cli.output import Output
 
 __all__ = ["reload"]
@@ -12,10 +13,8 @@ _SECONDS = 600.0
 
 
 @click.command(short_help="Let a server take up changed files.")
-@click.option("--json", "json_", is_flag=True, help="Print what the server says as JSON.")
-@click.option(
-    "--host", metavar="ADDRESS", help="The server: host, host:port or URL (else LOLLMS_HOST, else this machine)."
-)
+@SAID_AS_JSON
+@SERVER
 def reload(json_: bool, host: str | None) -> int:
     """Let a running server take up changed instances, personalities and functions, without a restart.
 

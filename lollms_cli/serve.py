@@ -37,7 +37,6 @@ def _port(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 def serve(host: str | None, port: int | None, config_dir: Path | None) -> int:
     """Start the server.
 
-    \b
     The configuration folder is --config-dir, else LOLLMS_CONFIG_DIR, else an existing ./lollms_configs, else the
     user's own. Where it is empty, a first configuration is written: this machine only, one generated key, and the
     embedded model.

@@ -1,6 +1,7 @@
 """Showing replies: as they come or whole, with what is to be said about them besides their text.
 
-`Shower` shows one reply; `asking` is the block in which a model is asked, where Ctrl-C and SIGTERM undo what runs.
+`Shower` shows one reply; `asking` is the block in which a model is asked, where Ctrl-C undoes what runs, and
+`unwinding` one in which other signals do.
 """
 
 from __future__ import annotations
@@ -19,18 +20,40 @@ if TYPE_CHECKING:
     from lollms_cli.schemas import Checker
     from lollms_core.types import Event, Reply, ReplyFold
 
-__all__ = ["Afterwards", "Shower", "asking", "reply_as_json", "say_remarks", "usage_words"]
+__all__ = ["Afterwards", "Shower", "asking", "reply_as_json", "say_remarks", "unwinding", "usage_words"]
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """A block that SIGTERM and a terminal that goes away leave as an exception does, with code 128 + the signal.
+
+    So no engine outlives us, and a terminal is left as it was found.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+
+    def unwind(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # what nohup has set to be ignored stays so
+    before = {each: signal.signal(each, unwind) for each in numbers if signal.getsignal(each) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """The block in which a model is asked.
+    """The block in which a model is asked; it is `unwinding` too.
 
     The first Ctrl-C raises KeyboardInterrupt in it, so that what runs is ended and what came stays; a second one quits
-    at once with code 130, whatever is still being undone. SIGTERM unwinds the block as well, so that an embedded
-    engine does not outlive us; the code is 143.
+    at once with code 130, whatever is still being undone.
     """
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     pressed = False
@@ -42,15 +65,12 @@ def asking() -> Iterator[None]:
         pressed = True
         raise KeyboardInterrupt
 
-    def unwind(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, unwind), signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
+    with unwinding():
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 class Afterwards:
@@ -166,24 +186,27 @@ def reply_as_json(reply: Reply, **more: Any) -> str:
     return msgspec.json.encode(shown).decode()
 
 
-def say_remarks(output: Output, reply: Reply, limit: object) -> None:
-    """What to know about a reply besides its text; `limit` is the `max_tokens` that was asked for, if any."""
+def say_remarks(output: Output, reply: Reply, limit: object, raised_by: str = "-o max_tokens NUMBER") -> None:
+    """What to know about a reply besides its text.
+
+    `limit` is the `max_tokens` that was asked for, if any, `raised_by` what a user types to raise it.
+    """
     for item in reply.receipt:
         output.note(f"lollms: {item.name} was {item.action}: {item.reason}")
     if reply.finish_reason == "length":
-        output.note(f"lollms: {_why_it_stopped(reply, limit)}")
+        output.note(f"lollms: {_why_it_stopped(reply, limit, raised_by)}")
 
 
-def _why_it_stopped(reply: Reply, limit: object) -> str:
+def _why_it_stopped(reply: Reply, limit: object, raised_by: str) -> str:
     """Which limit ended an answer, as far as the count of its tokens tells."""
     count = reply.usage.completion_tokens if reply.usage is not None else None
     if not isinstance(limit, int) or limit < 1 or count is None:
         return (
-            "the answer stopped at a limit: that of its tokens, which -o max_tokens NUMBER raises, or the model's "
+            f"the answer stopped at a limit: that of its tokens, which {raised_by} raises, or the model's "
             "context, which holds prompt and answer and is not changed by it"
         )
     if count >= limit:
-        return f"the answer stopped at its limit of {limit} tokens (-o max_tokens NUMBER raises it)"
+        return f"the answer stopped at its limit of {limit} tokens ({raised_by} raises it)"
     return (
         f"the answer stopped after {count} tokens, before max_tokens: the model's context, which holds prompt and "
         "answer, is full, or the server's own limit was reached. A higher max_tokens does not help"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lollms_cli.options import SERVER
 from lollms_cli.output import Output
 from lollms_core.errors import InvalidRequest, NotFound
 
@@ -14,9 +15,7 @@ _ID_LETTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS
 
 @click.command(short_help="End a request of a server, running or waiting.")
 @click.argument("request_id", metavar="ID")
-@click.option(
-    "--host", metavar="ADDRESS", help="The server: host, host:port or URL (else LOLLMS_HOST, else this machine)."
-)
+@SERVER
 def stop(request_id: str, host: str | None) -> None:
     """End the request ID on a server, running or waiting.
 

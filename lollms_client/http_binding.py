@@ -36,7 +36,7 @@ class HttpBinding(NativeBinding):
 
     Class attributes: `dialect`, the provider's row; `dialect_elsewhere`, the row for any other address than
     `default_address`, the provider's base URL; `key_variable`, the environment variable that holds the key where none
-    is given; `address_variable`, the one that may name another address of the provider.
+    is given; `address_variable`, the one that may name another address to use for the provider.
 
     Attributes: `host_address`, the base URL in use; `model_name`, used when a call names no model.
     """
@@ -61,7 +61,7 @@ class HttpBinding(NativeBinding):
         `InvalidRequest` without an address, or for time-outs of another name.
         """
         super().__init__(type(self).binding_name)
-        address = (host_address or self.default_address).strip()
+        address = (host_address or self._named_address() or self.default_address).strip()
         scheme, found, rest = address.partition("://")
         self.host_address = f"{scheme}://{rest.rstrip('/')}" if found else f"http://{address.rstrip('/')}"
         if not (rest if found else address).strip("/"):
@@ -99,8 +99,11 @@ class HttpBinding(NativeBinding):
         return os.environ.get(self.key_variable, "").strip() or provider_key(str(self.binding_name))
 
     def _is_the_providers(self) -> bool:
-        named = os.environ.get(self.address_variable, "").strip() if self.address_variable else ""
-        return self.host_address in {address.rstrip("/") for address in (self.default_address, named) if address}
+        own = (self.default_address, self._named_address())
+        return self.host_address in {address.rstrip("/") for address in own if address}
+
+    def _named_address(self) -> str:
+        return os.environ.get(self.address_variable, "").strip() if self.address_variable else ""
 
     def options(self) -> Mapping[str, object]:
         """What the codec should know besides the call."""

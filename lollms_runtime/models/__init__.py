@@ -170,10 +170,11 @@ def find_model(name: str, folder: Path | None = None) -> Path:
     if len(names) > _SHOWN:
         there += f" and {len(names) - _SHOWN} more"
     places = " and ".join(str(place) for place in folders)
-    listed = f"in {places} there is {there}" if folders else "no models folder was given"
+    known = [f"in {places} there is {there}"] if folders else []
     if pulled:
-        listed += f"; pulled were {', '.join(pulled[:_SHOWN])}"
-        listed += f" and {len(pulled) - _SHOWN} more" if len(pulled) > _SHOWN else ""
+        more = f" and {len(pulled) - _SHOWN} more" if len(pulled) > _SHOWN else ""
+        known.append(f"pulled were {', '.join(pulled[:_SHOWN])}{more}")
+    listed = "; ".join(known) or "none was pulled yet"
     shown = wanted if len(wanted) <= _LONGEST else wanted[:_LONGEST] + "..."
     raise ModelNotFound(
         f"Model {shown!r} was not found: it is not the path of an existing .gguf file, and {listed}. "

@@ -32,6 +32,7 @@ __all__ = ["Hub", "HubFile", "Listing", "candidates", "choose", "find_hub", "sha
 _DEFAULT = "https://huggingface.co"
 _PREFERRED = ("Q4_K_M", "UD-Q4_K_XL", "Q4_K_S", "Q4_0", "Q8_0")
 _MOST_BYTES = 16 * 1024 * 1024
+_MOST_PARTS = 10_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _ASKING = Timeouts(connect=10, first_byte=30, idle=30, total=60)
@@ -212,12 +213,16 @@ def candidates(listing: Listing, name: HubName) -> list[tuple[HubFile, ...]]:
     if not found:
         what = f"a file {name.file}" if name.file else f"a {name.quant} model" if name.quant else "a GGUF file"
         raise NotFound(f"{listing.repo} does not have {what}.{_there(listing)}")
+    parts: dict[str, dict[int, HubFile]] = {}
+    for file in listing.files:
+        if (part := part_of(file.path)) is not None:
+            parts.setdefault(part.first, {})[part.number] = file
     models: dict[str, tuple[HubFile, ...]] = {}
     for file in found:
         part = part_of(file.path)
         first = part.first if part else file.path
         if first not in models:
-            models[first] = _all_parts(listing, first, part.total) if part else (file,)
+            models[first] = _all_parts(listing.repo, first, parts[first], part.total) if part else (file,)
     return list(models.values())
 
 
@@ -239,15 +244,10 @@ def choose(listing: Listing, name: HubName) -> tuple[HubFile, ...] | None:
     return None
 
 
-def _all_parts(listing: Listing, first: str, count: int) -> tuple[HubFile, ...]:
-    parts = {
-        part.number: file
-        for file in listing.files
-        if (part := part_of(file.path)) is not None and part.first == first and part.total == count
-    }
-    missing = [number for number in range(1, min(count, 10_000) + 1) if number not in parts]
-    if missing or count > 10_000:
-        raise NotFound(f"{listing.repo} does not have all {count} parts of {first}. Choose another file.")
+def _all_parts(repo: str, first: str, parts: Mapping[int, HubFile], count: int) -> tuple[HubFile, ...]:
+    # counted first: a name may claim 99999 parts, and thousands of names may
+    if len(parts) < count or count > _MOST_PARTS:
+        raise NotFound(f"{repo} does not have all {count} parts of {first}. Choose another file.")
     return tuple(parts[number] for number in range(1, count + 1))
 
 

@@ -13,6 +13,7 @@ from lollms_cli import doctor_server
 from lollms_cli.main import main
 from lollms_cli.server_calls import Health
 from lollms_core.protocols.base import HttpResponse
+from lollms_runtime.provider_keys import save_provider_key
 
 MAIN = """\
 defaults:
@@ -162,3 +163,13 @@ def test_what_a_running_server_could_not_load_are_faults_with_their_reasons(doct
     doctor.serves(Health("1", False, "failed"), dict.fromkeys(answers, (500, "no")))
     (fault,) = doctor.run(1)
     assert "models failed; the server's log says why" in fault
+
+
+def test_keys_of_providers_that_others_can_read_are_a_fault(doctor: Doctor, tmp_path: Path) -> None:
+    doctor.write()
+    file = save_provider_key("openai", "sk-0123456789abcdef")
+    assert doctor.run(0) == []
+    file.chmod(0o644)
+    (fault,) = doctor.run(1)
+    assert "chmod 600" in fault
+    assert "sk-" not in fault

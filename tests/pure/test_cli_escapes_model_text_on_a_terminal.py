@@ -80,6 +80,22 @@ def test_thoughts_are_dimmed_on_standard_error_only(monkeypatch: pytest.MonkeyPa
     assert out.getvalue() == "Answer\n"
 
 
+def test_dimming_can_be_asked_for_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    shown = []
+    for refused in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", refused)
+        out, err = io.StringIO(), io.StringIO()
+        output = Output(out, err)
+        output.thought("hm")
+        output.answer("Answer")
+        output.end_answer()
+        assert out.getvalue() == "Answer\n"  # the answer never has marks of ours
+        shown.append(err.getvalue())
+    assert shown == ["\x1b[2mhm\x1b[0m\n", "hm\n"]
+
+
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_no_colour_means_none(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)

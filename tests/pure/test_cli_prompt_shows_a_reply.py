@@ -10,6 +10,8 @@ import pytest
 
 from lollms_cli import backend, prompt
 from lollms_cli.main import main
+from lollms_cli.output import Output
+from lollms_cli.showing import say_remarks
 from lollms_client.client import LollmsClient
 from lollms_client.testing import ScriptedBinding, scripted_client
 from lollms_core.errors import Refused, TruncatedStream
@@ -38,7 +40,7 @@ class Bench:
         self._monkeypatch.setattr(prompt, "open_client", lambda arguments: self.client)
         chosen = backend.Backend("using a script", {})
         self._monkeypatch.setattr(backend, "choose_backend", lambda host, model, binding: chosen)
-        self._monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
+        self._monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped), encoding="utf-8"))
         return main(["prompt", *arguments])
 
     @property
@@ -178,6 +180,18 @@ def test_which_limit_ended_an_answer_is_said_truly(
     assert all(word in said for word in words)
 
 
+def test_a_chat_says_what_raises_a_limit_there(capsys: pytest.CaptureFixture[str]) -> None:
+    say_remarks(Output(), Reply("Half", finish_reason="length"), None, "/set parameter max_tokens NUMBER")
+    said = capsys.readouterr().err
+    assert "/set parameter max_tokens NUMBER raises" in said
+    assert "-o" not in said
+
+
+def test_a_chat_answers_an_equals_sign_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "-o", "temperature=1"]) == 2
+    assert "-o temperature 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["-o", "temperature=1", "hi"], ["hi", "-o", "temperature=1"]])
 def test_an_equals_sign_is_answered_with_the_right_form(
     words: list[str], bench: Bench, capsys: pytest.CaptureFixture[str]
@@ -191,3 +205,17 @@ def test_an_equals_sign_is_answered_with_the_right_form(
 def test_a_limit_below_one_is_refused_by_its_name(name: str, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.ask("never", "-q", "-o", name, "-5", "hi") == 1
     assert f"{name} is -5" in capsys.readouterr().err
+
+
+def test_only_the_first_code_block_is_printed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "Here:\n```python\nprint('schön')\n```\nand\n```sh\nls\n```\n"
+    assert bench.ask(text, "-x", "hi") == 0
+    assert capsys.readouterr().out == "print('schön')\n"
+    assert bench.ask("```\ncut", "-x", "hi") == 0
+    shown = capsys.readouterr()
+    assert (shown.out, "not complete" in shown.err) == ("cut\n", True)
+    assert bench.ask("No code.", "-x", "hi") == 0
+    shown = capsys.readouterr()
+    assert (shown.out, "no code block" in shown.err) == ("No code.\n", True)
+    assert bench.ask(text, "-x", "--json", "hi") == 0
+    assert json.loads(capsys.readouterr().out)["code"] == "print('schön')"

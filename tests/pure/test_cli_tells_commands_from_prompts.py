@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 import pytest
 
@@ -47,6 +49,44 @@ def test_a_word_that_is_a_command_elsewhere_is_a_mistake(word: str, capsys: pyte
     with pytest.raises(click.UsageError):
         with_command([word, "-m", "x"], has_input=False)
     assert with_command([word, "me", "a", "joke"], has_input=False) == ["prompt", word, "me", "a", "joke"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["run", "llama3.2"], "lollms chat -m llama3.2"),
+        (["run", "--verbose", "llama3.2"], "lollms chat -m llama3.2"),
+        (["run", "qwen3:8b", "Why is the sky blue?"], "lollms -m qwen3:8b "),
+    ],
+)
+def test_running_a_model_as_elsewhere_is_answered_with_our_words(typed: list[str], meant: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        with_command(typed, has_input=False)
+    assert meant in str(refused.value)
+    assert "lollms prompt run" in str(refused.value)
+    assert with_command(["run", "a", "marathon"], has_input=False)[0] == "prompt"
+
+
+def test_ctrl_c_while_the_program_loads_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *more: object) -> None:
+            if name == "lollms_cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "lollms_cli.commands")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["--help"]) == 130
+    assert capsys.readouterr().err == "\nlollms: stopped\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in ([name, "--help"], ["--help"]):
+        assert main(arguments) == 0
+        assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
 def test_help_shows_every_command_in_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from lollms_core.errors import ConfigError, InvalidRequest, NotFound
@@ -26,6 +28,14 @@ COMMIT = "a" * 40
 
 def listing(*paths: str) -> Listing:
     return Listing("org/repo", COMMIT, tuple(HubFile(path, 10, "") for path in paths))
+
+
+def test_a_huge_listing_is_read_in_no_time() -> None:
+    """A hostile hub: each of thousands of names claims to be a model in parts."""
+    paths = [f"m{number}-00001-of-00001.gguf" for number in range(20_000)]
+    start = time.process_time()
+    assert chosen("org/repo", *paths) is None
+    assert time.process_time() - start < 2
 
 
 def chosen(name: str, *paths: str) -> list[str] | None:

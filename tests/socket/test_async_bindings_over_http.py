@@ -169,6 +169,7 @@ def test_a_key_of_the_environment_goes_to_the_address_that_it_names(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-proxy")
     monkeypatch.setenv("OPENAI_BASE_URL", chaos.url("ok") + "/")
-    with LollmsClient("openai", chaos.url("ok"), model_name="m") as client:
-        assert client.complete("Hi").text == TEXT
-    assert chaos.requests[-1].headers["authorization"] == "Bearer sk-of-the-proxy"
+    for address in (chaos.url("ok"), None):  # it is the default, too
+        with LollmsClient("openai", address, model_name="m") as client:
+            assert client.complete("Hi").text == TEXT
+        assert chaos.requests[-1].headers["authorization"] == "Bearer sk-of-the-proxy"
