@@ -98,6 +98,17 @@ class HttpBinding(NativeBinding):
 
         return os.environ.get(self.key_variable, "").strip() or provider_key(str(self.binding_name))
 
+    def _held_back(self) -> str:
+        """Where a key is that `find_key` kept from this address, in words; "" when there is none."""
+        if self._service_key or not self.key_variable or self._is_the_providers():
+            return ""
+        if os.environ.get(self.key_variable, "").strip():
+            return self.key_variable
+        try:
+            return "`lollms keys`" if self._known_key() else ""
+        except LollmsError:  # a file of keys that cannot be read says nothing about this address
+            return ""
+
     def _is_the_providers(self) -> bool:
         own = (self.default_address, self._named_address())
         return self.host_address in {address.rstrip("/") for address in own if address}
@@ -201,7 +212,8 @@ class HttpBinding(NativeBinding):
             if self._transport is None:
                 self._transport = H11Transport()
                 weakref.finalize(self, self._transport.close)
-            return Upstream(self.codec, self.target, self._transport)
+            transport = self._transport
+        return Upstream(self.codec, self.target, transport)
 
     def _async_upstream(self) -> AsyncUpstream:
         from lollms_runtime.transport.h11_async import H11AsyncTransport
@@ -211,7 +223,8 @@ class HttpBinding(NativeBinding):
             if self._async_transport is None:
                 self._async_transport = H11AsyncTransport()
                 weakref.finalize(self, self._async_transport.discard)
-            return AsyncUpstream(self.codec, self.target, self._async_transport)
+            transport = self._async_transport
+        return AsyncUpstream(self.codec, self.target, transport)
 
     @contextlib.contextmanager
     def _explained(self, opened: contextlib.AbstractContextManager[Iterator[Batch]]) -> Iterator[Iterator[Batch]]:
@@ -239,10 +252,9 @@ class HttpBinding(NativeBinding):
             return self.refused(error)
         if isinstance(error, NotFound):
             return self.not_found(error, asked)
-        held_back = not self._service_key and not self._is_the_providers() and os.environ.get(self.key_variable or "-")
-        if isinstance(error, AuthFailed) and held_back:
+        if isinstance(error, AuthFailed) and (held_back := self._held_back()):
             return AuthFailed(
-                f"{error} The key of {self.key_variable} was not sent: it is for {self.default_address} only. Give "
+                f"{error} The key of {held_back} was not sent: it is for {self.default_address} only. Give "
                 f"service_key for {self.host_address}"
                 + (f", or name that address in {self.address_variable}." if self.address_variable else "."),
                 status=error.status,

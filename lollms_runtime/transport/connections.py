@@ -88,6 +88,7 @@ class Connection(asyncio.Protocol):
         self.http = Http11()
         self._exchange = exchange
         self._over = False  # nothing more will come, though the reader may not know yet
+        self._connecting: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
         self._received = bytearray()
@@ -132,13 +133,32 @@ class Connection(asyncio.Protocol):
             self._exchange.uses(self)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(seconds):
-                await loop.sock_connect(sock, address)
+            await self._reach(sock, address, seconds)
             await loop.create_connection(lambda: self, sock=sock)
+            self._exchange.uses(self)  # raises if it was shut down meanwhile
         except BaseException:
             self.shut_down()
             sock.close()
             raise
+
+    async def _reach(self, sock: socket.socket, address: Any, seconds: float) -> None:
+        """Raises `OSError`. A task of its own, which `shut_down` can end: the loop knows no other way to."""
+        loop = asyncio.get_running_loop()
+        self._connecting = connecting = asyncio.ensure_future(loop.sock_connect(sock, address))
+        timer = loop.call_later(seconds, connecting.cancel)
+        error: BaseException | None = None
+        try:
+            await asyncio.wait([connecting])
+        finally:
+            timer.cancel()
+            if connecting.cancel():  # we are cancelled; the loop must let go of the socket before that is closed
+                await asyncio.wait([connecting])
+            if not connecting.cancelled():
+                error = connecting.exception()
+        if connecting.cancelled():
+            error = ConnectionAbortedError() if self._over else TimeoutError()
+        if error is not None:
+            raise error
 
     async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """Raises the errors of the exchange; the connection is closed then."""
@@ -260,6 +280,8 @@ class Connection(asyncio.Protocol):
     def shut_down(self) -> None:
         """Break the connection at once: whoever waits for it is woken."""
         self._over = True
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._transport is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._transport.abort()

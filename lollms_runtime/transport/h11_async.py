@@ -54,6 +54,7 @@ class H11AsyncTransport:
 
     async def close(self) -> None:
         """End what is running in this event loop and close its connections."""
+        self._afresh()
         with self._lock:
             state = self._states.pop(asyncio.get_running_loop(), None)
             self._let_go()
@@ -77,17 +78,21 @@ class H11AsyncTransport:
     def _state(self) -> _State:
         """What this event loop has; what ended loops had is let go."""
         loop = asyncio.get_running_loop()
-        if self._pid != os.getpid():  # a forked child must not use its parent's connections, nor its locks
-            self._pid, self._lock, before = os.getpid(), threading.Lock(), self._states
-            self._states = {}
-            for each in before.values():
-                each.forget()
+        self._afresh()
         with self._lock:
             state = self._states.get(loop)
             if state is None:
                 self._let_go()
                 state = self._states[loop] = _State()
             return state
+
+    def _afresh(self) -> None:
+        """A forked child must not use its parent's connections, nor its locks."""
+        if self._pid != os.getpid():
+            self._pid, self._lock, before = os.getpid(), threading.Lock(), self._states
+            self._states = {}
+            for each in before.values():
+                each.forget()
 
     def _let_go(self) -> None:
         """Close what belongs to loops that have ended without a `close()`."""

@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from lollms_client import AsyncLollmsClient, LollmsClient
 from lollms_core.errors import AuthFailed, Cancelled, Refused, TruncatedStream
 from lollms_core.types import TextDelta
+from lollms_runtime.provider_keys import save_provider_key
 from tests.support.chaos import ChaosServer
 from tests.support.chaos_modes import TEXT
 
@@ -162,6 +164,23 @@ def test_a_key_of_the_environment_that_was_held_back_is_named(
         at_once() if kind == "sync" else asyncio.run(later())
     assert "sk-of" not in str(caught.value)
     assert all("sk-of" not in str(seen.headers) for seen in chaos.requests)
+
+
+def test_a_stored_key_that_was_held_back_is_named(
+    chaos: ChaosServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOLLMS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    save_provider_key("openai", "sk-kept-for-openai")
+
+    async def ask() -> None:
+        async with client_of(chaos, "status-401", service_key=None) as client:
+            await client.complete("Hi")
+
+    with pytest.raises(AuthFailed, match="The key of `lollms keys` was not sent") as caught:
+        asyncio.run(ask())
+    assert "sk-kept" not in str(caught.value)
+    assert all("sk-kept" not in str(seen.headers) for seen in chaos.requests)
 
 
 def test_a_key_of_the_environment_goes_to_the_address_that_it_names(

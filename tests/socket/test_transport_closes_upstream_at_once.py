@@ -130,7 +130,17 @@ def test_closing_the_transport_ends_what_runs(client: Client, chaos: ChaosServer
 
 def test_closing_the_transport_ends_a_connection_that_is_being_made(client: Client) -> None:
     with black_hole() as url:
+        start = time.monotonic()
         assert isinstance(client.closed(ask(url), lambda: time.sleep(0.1)), errors.Cancelled)
+        assert time.monotonic() - start < 2
+
+
+def test_closing_the_transport_ends_the_look_at_a_certificate(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        assert isinstance(client.closed(ask(url), lambda: time.sleep(0.1)), errors.Cancelled)
+        assert time.monotonic() - start < 2
 
 
 def test_closing_the_transport_closes_idle_connections(client: Client, chaos: ChaosServer) -> None:

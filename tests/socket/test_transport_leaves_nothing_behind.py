@@ -164,6 +164,52 @@ def test_a_forked_child_opens_connections_of_its_own() -> None:
         assert [kept.requests, drip.requests, child.requests] == [2, 1, 1]
 
 
+FORK_WITH_LOOPS = """
+import asyncio, os, sys, threading
+from lollms_core.protocols.base import HttpRequest
+from lollms_runtime.transport.h11_async import H11AsyncTransport
+
+url = sys.argv[1]
+transport = H11AsyncTransport()
+
+async def get(mode):
+    async with transport.open(HttpRequest("GET", url + mode)) as response:
+        return [data async for data in response.chunks()]
+
+loop = asyncio.new_event_loop()
+thread = threading.Thread(target=loop.run_forever)
+thread.start()
+
+def in_thread(work):
+    return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+async def in_child():
+    await asyncio.wait_for(transport.close(), 5)
+    await get("ok_json")                             # must not take its parent's connection
+    await transport.close()
+
+in_thread(get("ok_json"))                            # leaves an idle connection
+with transport._lock:                                # as another thread may, just then
+    child = os.fork()
+    if child == 0:
+        asyncio.run(in_child())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+in_thread(get("ok_json"))
+in_thread(transport.close())
+loop.call_soon_threadsafe(loop.stop)
+thread.join()
+loop.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_beside_an_event_loop_opens_connections_of_its_own() -> None:
+    with ChaosServer() as chaos:
+        subprocess.run([sys.executable, "-W", "error", "-c", FORK_WITH_LOOPS, chaos.url("")], check=True, timeout=30)
+        assert [connection.requests for connection in chaos.connections] == [2, 1]
+
+
 LAZY = """
 import sys
 import lollms_runtime.transport.h11_sync, lollms_runtime.transport.aiohttp_async, lollms_runtime.upstream
