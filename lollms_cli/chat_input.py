@@ -134,7 +134,7 @@ class EditedLines:
 @contextlib.contextmanager
 def _looking_at_signals() -> Iterator[None]:
     """While the block waits, it is interrupted a few times a second, so that no signal is overlooked."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
 
