@@ -184,11 +184,7 @@ class CallbackSink:
 
     def __init__(self, callback: StreamingCallback) -> None:
         if is_async(callback):
-            raise InvalidRequest(
-                "This streaming callback is `async def`, which only AsyncLollmsClient can wait for. Use that client, "
-                "or a callback made with `def`.",
-                param="streaming_callback",
-            )
+            raise _no_coroutines()
         self._send, tells_progress = adapted(callback)
         self._teller = Teller(progress=tells_progress)
 
@@ -203,7 +199,7 @@ class CallbackSink:
             if type(event) is TextDelta:
                 if event.text:
                     self._teller.text_shown += len(event.text)
-                    if send(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS) is False:
+                    if not _goes_on(send(event.text, MSG_TYPE.MSG_TYPE_CHUNK, _NO_PARAMS)):
                         return False
             elif not self._tell(self._teller.of(event)):
                 return False
@@ -215,10 +211,31 @@ class CallbackSink:
 
     def failed(self, error: LollmsError) -> None:
         """Tell the callback of an error; its answer does not matter any more, but what it raises passes through."""
-        self._send(*_failure(error))
+        _goes_on(self._send(*_failure(error)))
 
     def _tell(self, what: Iterable[Spoken]) -> bool:
-        return all(self._send(*said) is not False for said in what)
+        return all(_goes_on(self._send(*said)) for said in what)
+
+
+def _goes_on(answer: object) -> bool:
+    """Whether a callback that answered this wants more.
+
+    Raises `InvalidRequest` for a coroutine: a lambda around an `async def` cannot be told from others before.
+    """
+    if answer is None or answer is True:
+        return True
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise _no_coroutines()
+    return answer is not False
+
+
+def _no_coroutines() -> InvalidRequest:
+    return InvalidRequest(
+        "This streaming callback is `async def`, which only AsyncLollmsClient can wait for. Use that client, "
+        "or a callback made with `def`.",
+        param="streaming_callback",
+    )
 
 
 class AsyncCallbackSink:

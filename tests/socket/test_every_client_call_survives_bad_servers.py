@@ -7,6 +7,7 @@ threads and as coroutines. Afterwards no connection, thread or task is left, and
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import json
 import os
@@ -22,11 +23,12 @@ import pytest
 
 from lollms_client import AsyncLollmsClient, LollmsClient
 from lollms_core.errors import AuthFailed, LollmsError, RedirectRefused
+from lollms_core.protocols.retry import RetryPolicy
 from tests.support.chaos import ChaosServer
 from tests.support.chaos_modes import MODES
 
 KEY = "canary-key-of-the-user"
-TIMEOUTS = {"timeouts": {"connect": 1.0, "first_byte": 0.25, "idle": 0.25, "total": 0.75}}
+TIMEOUTS = {"timeouts": {"connect": 1.0, "first_byte": 0.15, "idle": 0.15, "total": 0.3}}
 SOON = 8.0  # seconds for all calls of one mode together, on a busy machine; a hang is for ever
 
 MEGABYTE = 1 << 20
@@ -45,9 +47,9 @@ GOOD = {
     "cookies",
     "long",
 }
-HUGE = {"gzip_bomb", "gzip_nothing", "endless_line", "endless_stream", "endless_header", "long_error", "deep_json"}
+HUGE = {"gzip_bomb", "gzip_nothing", "endless_line", "endless_stream", "endless_header"}
 STATUSES = ["status-400", "status-401", "status-403", "status-429-after-90", "status-503-after-1000000000"]
-BAD = [*(mode for mode in MODES if mode not in GOOD | HUGE), "redirect", *STATUSES]
+BAD = [*(mode for mode in MODES if mode not in GOOD), "redirect", *STATUSES]
 
 UNFRAMED = {"no_terminator", "broken_sse", "error_in_stream", "error_first"}
 """Complete HTTP replies of good text: to the web UI's protocol, which is text alone, they are answers."""
@@ -108,7 +110,9 @@ Results = dict[tuple[str, str], Any]
 
 
 def made(kind: Callable[..., Any], binding: str, address: str) -> Any:
-    return kind(binding, address, model_name="m", service_key=KEY, llm_binding_config=TIMEOUTS)
+    answers_at_once = "/status-" in address or "/redirect" in address  # what it says is looked at: give it time
+    timeouts = {} if answers_at_once else TIMEOUTS
+    return kind(binding, address, model_name="m", service_key=KEY, llm_binding_config=timeouts)
 
 
 def asked_by_threads(address: str, calls: list[tuple[str, str]]) -> Results:
@@ -139,6 +143,12 @@ def asked_by_coroutines(address: str, calls: list[tuple[str, str]]) -> Results:
         return dict(zip(calls, found, strict=True))
 
     return asyncio.run(main())
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again as often as always, with short waits."""
+    monkeypatch.setattr("lollms_runtime.upstream.RetryPolicy", functools.partial(RetryPolicy, base=0.02))
 
 
 FACES = {"threads": asked_by_threads, "coroutines": asked_by_coroutines}
@@ -218,23 +228,18 @@ def test_every_call_ends_in_a_typed_error(mode: str, face: str) -> None:
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("mode", sorted(HUGE))
-def test_answers_without_end_take_no_memory(mode: str, face: str) -> None:
+def test_an_answer_without_end_takes_no_memory(mode: str, face: str) -> None:
     with ChaosServer() as chaos:
         address = chaos.url(mode)
-        FACES[face](address, [("openai", "complete")])  # what is imported once is not counted
-        for calls in _one_after_another():
+        for call in [("openai", "stream"), ("ollama", "list_models")]:
+            FACES[face](chaos.url("status-400"), [call])  # what is imported once is not counted
             tracemalloc.start()
             try:
-                found = FACES[face](address, calls)
-                assert tracemalloc.get_traced_memory()[1] < 100 * MEGABYTE, (mode, calls)
+                found = FACES[face](address, [call])
+                assert tracemalloc.get_traced_memory()[1] < 100 * MEGABYTE, call
             finally:
                 tracemalloc.stop()
             check(mode, found, chaos)
-
-
-def _one_after_another() -> list[list[tuple[str, str]]]:
-    """Two calls of each binding, since they use the same reader as the others: whole answers and streams."""
-    return [[("openai", "stream"), ("lollms", "stream")], [("ollama", "stream"), ("lollms_webui", "list_models")]]
 
 
 @pytest.mark.parametrize("face", FACES)
