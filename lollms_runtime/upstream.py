@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+import msgspec
+
 from lollms_core.errors import LollmsError, TransportError, UpstreamTimeout
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Reader, Sleep, Target
 from lollms_core.protocols.retry import RetryPolicy
@@ -29,18 +31,29 @@ from lollms_runtime.transport.limits import ERROR_BODY_BYTES
 
 __all__ = ["AsyncUpstream", "Upstream"]
 
+_LEAST = 0.01  # seconds that the last try has at least
 _TAIL = 0.1  # seconds in which the body must end after the answer is complete
 
 
 class _Tries:
     """The tries of one call: when to make the next one, and what an error says about where it came from."""
 
-    def __init__(self, policy: RetryPolicy, provider: str) -> None:
+    def __init__(self, policy: RetryPolicy, target: Target) -> None:
         self._policy = policy
-        self._provider = provider
+        self._provider = target.provider
+        self._total = target.timeouts.total
         self._start = time.monotonic()
         self._made = 0
         self.delivered = False
+
+    def limited(self, request: HttpRequest) -> HttpRequest:
+        """The request of this try, which has only the time that is left of the call."""
+        total = request.timeouts.total
+        if total is None or not self._made:
+            return request
+        left = max(total - (time.monotonic() - self._start), _LEAST)
+        timeouts = msgspec.structs.replace(request.timeouts, total=left)
+        return msgspec.structs.replace(request, timeouts=timeouts)
 
     def pause(self, error: LollmsError) -> float:
         """Seconds to wait before the next try; raises the error if there is none."""
@@ -48,7 +61,7 @@ class _Tries:
         error.provider = error.provider or self._provider
         elapsed = time.monotonic() - self._start
         delay = self._policy.delay(error, self._made, elapsed, self.delivered, random.random())  # noqa: S311
-        if delay is None:
+        if delay is None or (self._total is not None and elapsed + delay >= self._total):
             raise error
         return delay
 
@@ -78,10 +91,10 @@ class Upstream:
     def fetch(self, request: HttpRequest, cancel: Cancel | None = None) -> HttpResponse:
         """A whole small reply. Raises the codec's error for a status that is not 2xx; tries again as `open` does."""
         stop = cancel or Cancel()
-        tries = _Tries(self._retry, self._target.provider)
+        tries = _Tries(self._retry, self._target)
         while True:
             try:
-                response = self._whole(request, stop)
+                response = self._whole(tries.limited(request), stop)
                 if not _is_good(response.status):
                     raise self._codec.error(response, self._target)
                 return response
@@ -90,7 +103,7 @@ class Upstream:
             _sleep(delay, stop)
 
     def _batches(self, call: GenerationCall, cancel: Cancel) -> Generator[Batch, None, None]:
-        tries = _Tries(self._retry, self._target.provider)
+        tries = _Tries(self._retry, self._target)
         while True:
             try:
                 yield from self._attempt(call, cancel, tries)
@@ -100,7 +113,7 @@ class Upstream:
             _sleep(delay, cancel)
 
     def _attempt(self, call: GenerationCall, cancel: Cancel, tries: _Tries) -> Generator[Batch, None, None]:
-        request = self._prepared(call, cancel)
+        request = tries.limited(self._prepared(call, cancel))
         with self._transport.open(request, cancel) as response:
             if not _is_good(response.status):
                 raise self._codec.error(_read(response), self._target)
@@ -179,10 +192,10 @@ class AsyncUpstream:
 
     async def fetch(self, request: HttpRequest) -> HttpResponse:
         """See `Upstream.fetch`."""
-        tries = _Tries(self._retry, self._target.provider)
+        tries = _Tries(self._retry, self._target)
         while True:
             try:
-                response = await self._whole(request)
+                response = await self._whole(tries.limited(request))
                 if not _is_good(response.status):
                     raise self._codec.error(response, self._target)
                 return response
@@ -220,7 +233,7 @@ class _Answer:
     def __init__(self, upstream: AsyncUpstream, call: GenerationCall) -> None:
         self._upstream = upstream
         self._call = call
-        self._tries = _Tries(upstream._retry, upstream._target.provider)
+        self._tries = _Tries(upstream._retry, upstream._target)
         self._exchange: AbstractAsyncContextManager[AsyncResponse] | None = None
         self._response: AsyncResponse | None = None  # of this try; `_reader` and `_chunks` belong to it
         self._reader: Reader
@@ -279,7 +292,7 @@ class _Answer:
     async def _begin(self) -> AsyncResponse:
         """Send the request, and see what kind of answer comes."""
         upstream, call = self._upstream, self._call
-        exchange = upstream._transport.open(await upstream._prepared(call))
+        exchange = upstream._transport.open(self._tries.limited(await upstream._prepared(call)))
         response = await exchange.__aenter__()
         self._exchange = exchange
         if not _is_good(response.status):

@@ -146,7 +146,7 @@ def scrub(text: str, secrets: Iterable[str] = (), length: int = MESSAGE_LENGTH) 
     text = _UNSEEN.sub("", re.sub(r"\s+", " ", text[: 20 * length])).strip()
     for secret in secrets:
         text = text.replace(secret, "•••")
-    text = _KEYS.sub("•••", text)
+    text = _NAMED.sub(r"\1•••", _KEYS.sub("•••", text))
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
@@ -154,6 +154,8 @@ def scrub(text: str, secrets: Iterable[str] = (), length: int = MESSAGE_LENGTH) 
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
+
+_NAMED = re.compile(r"\b([\w-]*(?:key|token|secret|password)=)[^\s&\"'<>]{6,}", re.IGNORECASE)  # as in an address
 
 _KEYS = re.compile(r"\b(?:sk|pk|gsk|xai|hf|lollms)[-_][\w*-]{20,}|(?<=\bBearer )\S{6,}", re.IGNORECASE)
 

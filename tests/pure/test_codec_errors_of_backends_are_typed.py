@@ -184,3 +184,9 @@ def test_limits_reach_the_reader() -> None:
     codec = ChatCodec(GENERIC, Limits(event_bytes=50))
     call = GenerationCall((Message.user("hi"),))
     assert "50 bytes" in error_after(lambda: codec.reader(call, "text/event-stream"), b"data: " + b"x" * 60).message
+
+
+@pytest.mark.parametrize("said", ["see http://x/y?api_key=abcdef123&a=1", "token=abcdefgh;", "SECRET=abcdefgh."])
+def test_what_an_address_calls_a_key_is_taken_out(said: str) -> None:
+    assert "abcdef" not in scrub(said)
+    assert scrub("max_tokens=100000 and temperature=0.5 are fine") == "max_tokens=100000 and temperature=0.5 are fine"

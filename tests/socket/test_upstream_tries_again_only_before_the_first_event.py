@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lollms_core import errors
-from lollms_core.protocols.base import HttpRequest, HttpResponse, Sleep, Target
+from lollms_core.protocols.base import HttpRequest, HttpResponse, Sleep, Target, Timeouts
 from lollms_core.protocols.dialects import OPENAI
 from lollms_core.protocols.openai import ChatCodec
 from lollms_core.protocols.retry import RetryPolicy
@@ -147,3 +147,12 @@ def test_cancelling_works_in_every_step(kind: str, chaos: ChaosServer) -> None:
             assert chaos.requests[-1].connection.closed_after() < 0.25
 
         assert cancelled(kind, url, when, then, codec=StagedCodec(OPENAI)) < 0.25
+
+
+@pytest.mark.parametrize("second", ["status-503-after-2", "stall"])
+def test_all_tries_together_take_no_longer_than_the_call_may(kind: str, chaos: ChaosServer, second: str) -> None:
+    url = chaos.sequence("slow", "status-503", second)
+    start = time.monotonic()
+    outcome = answer_of(kind, url, retry=FAST, timeouts=Timeouts(connect=2, first_byte=5, idle=5, total=0.5))
+    assert time.monotonic() - start < 1.5
+    assert isinstance(outcome.error, errors.Overloaded if "503" in second else errors.TotalTimeout)
