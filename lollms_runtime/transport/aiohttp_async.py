@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import ssl
 from typing import TYPE_CHECKING
 
 from lollms_core.errors import InvalidRequest
 from lollms_core.protocols.base import HttpRequest, Limits
-from lollms_runtime.transport import failures
-from lollms_runtime.transport.wire import tls_context
+from lollms_runtime.transport.wire import TlsContexts
 
 if TYPE_CHECKING:
     from lollms_runtime.transport.aiohttp_exchange import Exchange
     from lollms_runtime.transport.aiohttp_session import Session
 
 __all__ = ["AiohttpTransport"]
-
-_log = logging.getLogger(__name__)
 
 
 class AiohttpTransport:
@@ -31,7 +26,7 @@ class AiohttpTransport:
         self._limits = limits or Limits()
         self._session: Session | None = None
         self._exchange: type[Exchange] | None = None
-        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._tls = TlsContexts()
 
     def open(self, request: HttpRequest) -> Exchange:
         """See `AsyncTransport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
@@ -45,7 +40,7 @@ class AiohttpTransport:
                 "This client was used in another event loop. Make one client for each event loop, or close it before "
                 "the next loop uses it."
             )
-        tls = self._context(request) if request.url.startswith("https:") else None
+        tls = self._tls.get(request.verify_tls, request.url) if request.url.startswith("https:") else None
         return self._exchange(self._session, request, self._limits, tls)
 
     async def close(self) -> None:
@@ -53,11 +48,3 @@ class AiohttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-    def _context(self, request: HttpRequest) -> ssl.SSLContext:
-        verify = request.verify_tls
-        if verify not in self._tls:
-            if not verify:
-                _log.warning("TLS certificates are not verified for %s.", failures.origin(request.url))
-            self._tls[verify] = tls_context(verify)
-        return self._tls[verify]

@@ -10,9 +10,7 @@ ended are let go at the next request.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import ssl
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -24,7 +22,7 @@ from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.idle import Idle
 from lollms_runtime.transport.limits import Body, body_of
-from lollms_runtime.transport.wire import Place, joined, place_of, text_of, tls_context
+from lollms_runtime.transport.wire import Place, TlsContexts, joined, place_of, text_of
 
 if TYPE_CHECKING:
     from lollms_runtime.transport.connections import Connection
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from lollms_runtime.transport.http11 import Head
 
 __all__ = ["H11AsyncTransport"]
-
-_log = logging.getLogger(__name__)
 
 
 class H11AsyncTransport:
@@ -211,7 +207,7 @@ class _State:
     def __init__(self) -> None:
         self.running: set[Exchange] = set()
         self._idle: Idle[Connection] = Idle()
-        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._tls = TlsContexts()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     async def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Connection, Head]:
@@ -245,15 +241,8 @@ class _State:
         connection = await connected(await look_up(place.host, place.port, exchange), exchange)
         self._connections.add(connection)
         if place.scheme == "https":
-            await connection.start_tls(self._context(place.verified, exchange.url), place.host)
+            await connection.start_tls(self._tls.get(place.verified, exchange.url), place.host)
         return connection
-
-    def _context(self, verify: bool, url: str) -> ssl.SSLContext:
-        if verify not in self._tls:
-            if not verify:
-                _log.warning("TLS certificates are not verified for %s.", failures.origin(url))
-            self._tls[verify] = tls_context(verify)
-        return self._tls[verify]
 
     def close(self) -> None:
         for exchange in tuple(self.running):

@@ -7,10 +7,7 @@ would cost as much again for each piece of a stream.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import ssl
-import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -21,7 +18,7 @@ from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.idle import Idle
 from lollms_runtime.transport.limits import body_of
-from lollms_runtime.transport.wire import Place, joined, place_of, text_of, tls_context
+from lollms_runtime.transport.wire import Place, TlsContexts, joined, place_of, text_of
 
 if TYPE_CHECKING:
     from lollms_runtime.transport.exchange import Exchange
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from lollms_runtime.transport.sockets import Wire
 
 __all__ = ["H11Transport"]
-
-_log = logging.getLogger(__name__)
 
 
 class H11Transport:
@@ -127,8 +122,7 @@ class _State:
         self.pid = os.getpid()
         self.running: set[Exchange] = set()
         self._idle: Idle[Wire] = Idle()
-        self._lock = threading.Lock()
-        self._tls: dict[bool, ssl.SSLContext] = {}
+        self._tls = TlsContexts()
         self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
 
     def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Wire, Head]:
@@ -162,16 +156,8 @@ class _State:
         wire = connected(look_up(place.host, place.port, exchange), exchange)
         self._wires.add(wire)
         if place.scheme == "https":
-            wire.start_tls(self._context(place.verified, exchange.url), place.host)
+            wire.start_tls(self._tls.get(place.verified, exchange.url), place.host)
         return wire
-
-    def _context(self, verify: bool, url: str) -> ssl.SSLContext:
-        with self._lock:
-            if verify not in self._tls:
-                if not verify:
-                    _log.warning("TLS certificates are not verified for %s.", failures.origin(url))
-                self._tls[verify] = tls_context(verify)
-            return self._tls[verify]
 
     def close(self) -> None:
         for exchange in tuple(self.running):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -13,8 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
 
-__all__ = ["Place", "headers_to_send", "joined", "place_of", "split", "text_of", "tls_context"]
+__all__ = ["Place", "TlsContexts", "headers_to_send", "joined", "place_of", "split", "text_of", "tls_context"]
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"([!-~]([\t -~]*[!-~])?)?")
 
@@ -85,6 +88,23 @@ def joined(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
         key = name.lower()
         result[key] = f"{result[key]}, {value}" if key in result else value
     return result
+
+
+class TlsContexts:
+    """The TLS contexts of a transport, made when they are first needed. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[bool, ssl.SSLContext] = {}
+
+    def get(self, verify: bool, url: str) -> ssl.SSLContext:
+        """The context for connections to `url`; the first one without verification is a warning in the log."""
+        with self._lock:
+            if verify not in self._made:
+                if not verify:
+                    _log.warning("TLS certificates are not verified for %s.", failures.origin(url))
+                self._made[verify] = tls_context(verify)
+            return self._made[verify]
 
 
 def tls_context(verify: bool) -> ssl.SSLContext:
