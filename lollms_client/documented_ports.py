@@ -36,6 +36,7 @@ from lollms_client.settings import DEFAULTS
 from lollms_core.errors import UnsupportedFeature
 from lollms_core.types import Batch, Done, GenerationCall, Message, ReceiptItem, TextDelta
 from lollms_runtime.cancel import Cancel
+from lollms_runtime.waiting import item_of
 
 __all__ = ["open_documented"]
 
@@ -85,7 +86,7 @@ class _Work:
     def batches(self, cancel: Cancel) -> Generator[Batch, None, None]:
         """What the binding says, on the reader's thread. Raises its error, and `Cancelled` at once when cancelled."""
         with cancel.undoing(lambda: self._events.put(None)):
-            while (item := self._events.get()) is not None:
+            while (item := item_of(self._events)) is not None:
                 if isinstance(item, Exception):
                     raise item
                 yield item

@@ -25,6 +25,7 @@ from lollms_core.errors import Cancelled, LollmsError, ModelNotFound
 from lollms_core.types import Batch, GenerationCall, Params
 from lollms_runtime.cancel import Cancel, current_cancel
 from lollms_runtime.models import EMBEDDED, find_model, pulled_models
+from lollms_runtime.waiting import result_of
 
 if TYPE_CHECKING:
     from lollms_runtime.engines.llamacpp import LlamaCppEngine
@@ -150,7 +151,7 @@ class EngineBinding(NativeBinding):
                 engine.start()  # again, should it have failed before
                 loaded = engine.ready()
                 with current_cancel().undoing(functools.partial(_give_up, loaded)):
-                    loaded.result()
+                    result_of(loaded)
         except Cancelled:
             raise
         except LollmsError as error:

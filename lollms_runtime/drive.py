@@ -21,6 +21,7 @@ from lollms_core.flows.base import CountTokens, Emit, Flow, Generate, Request, R
 from lollms_core.types import Batch, GenerationCall, Reply, ReplyFold, ToolCall
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.observe import NOTHING, Observer
+from lollms_runtime.waiting import item_of
 
 __all__ = ["Ports", "Steps", "drive", "ends_group", "raise_first"]
 
@@ -152,7 +153,7 @@ def _together(request: Together, ports: Ports, cancel: Cancel, observer: Observe
         thread.start()
     try:
         while running:
-            arrived = shown.get()
+            arrived = item_of(shown)
             if arrived is None:
                 running -= 1
             elif not group.is_set:

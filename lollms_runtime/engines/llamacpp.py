@@ -47,6 +47,7 @@ from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.base import AsyncTransport
 from lollms_runtime.transport.h11_sync import H11Transport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
+from lollms_runtime.waiting import result_of
 
 __all__ = ["LlamaCppEngine", "LlamaCppSettings", "Policy"]
 
@@ -364,7 +365,7 @@ def _wait(future: Future[T], cancel: Cancel) -> T:
     """The result of a future, waited for by a thread. Raises `Cancelled`, and the future's error afresh."""
     try:
         with cancel.undoing(lambda: _cancel(future)):
-            return future.result()
+            return result_of(future)
     except LollmsError as error:
         raise error if isinstance(error, Cancelled) else _again(error) from None
     finally:

@@ -16,6 +16,7 @@ from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.http11 import NotHttp
 from lollms_runtime.transport.pace import GATHER, Pace
+from lollms_runtime.waiting import LOOK
 
 __all__ = ["Exchange", "Line"]
 
@@ -84,7 +85,7 @@ class Exchange:
 
     def wait(self) -> None:
         """Wait for `wake`. Raises `Cancelled`, or the time-out of the phase."""
-        while not self._woken.wait(self.patience()):
+        while not self._woken.wait(min(self.patience(), LOOK)):
             pass
         self._woken.clear()
         if self._aborted:

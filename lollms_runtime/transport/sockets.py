@@ -20,6 +20,7 @@ from lollms_core.errors import LollmsError
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import Exchange
 from lollms_runtime.transport.http11 import Head, Http11, NotHttp, RequestParts
+from lollms_runtime.waiting import LOOK
 
 __all__ = ["LookUp", "Wire", "connected", "look_up", "system_look_up"]
 
@@ -160,19 +161,26 @@ class Wire:
         exchange = self._exchange
         if rested := exchange.should_rest:
             exchange.rest()
-        seconds = exchange.patience()
         began = time.monotonic()
-        try:
-            self._wait_at_most(seconds)
-            data = self._sock.recv(_PIECE)
-        except OSError as error:
-            raise exchange.failed(error) from error
+        data = self._receive(exchange, began + exchange.patience())
         if data:
             exchange.answered()
             exchange.took(len(data), began, rested=rested)
         else:
             self.ended = True
         return data
+
+    def _receive(self, exchange: Exchange, deadline: float) -> bytes:
+        """What comes, waited for a moment at a time; see `waiting`."""
+        while True:
+            try:
+                self._wait_at_most(max(min(deadline - time.monotonic(), LOOK), 0.001))
+                return self._sock.recv(_PIECE)
+            except TimeoutError as error:
+                if error.errno is not None or time.monotonic() >= deadline:
+                    raise exchange.failed(error) from error
+            except OSError as error:
+                raise exchange.failed(error) from error
 
     # ---- its end
 
