@@ -188,6 +188,8 @@ def _of_binding(error: LollmsError, binding: str) -> LollmsError:
     """An error of a named binding; where a key is wanted, how to keep one."""
     if isinstance(error, (AuthFailed, KeyMissing)) and binding not in _ENGINES and "keys set" not in str(error):
         return type(error)(f"{error} Keep the right key with: lollms keys set {binding}", status=error.status)
+    if isinstance(error, Refused):
+        return Refused(str(error).replace("as host_address", "with --host"))
     return error
 
 

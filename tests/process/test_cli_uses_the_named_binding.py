@@ -184,3 +184,11 @@ def test_powershell_gets_its_words_as_lines(env: dict[str, str]) -> None:
     assert "Register-ArgumentCompleter" in lollms("completion", "powershell", env=env).stdout
     asked = {"_LOLLMS_COMPLETE": "powershell_complete", "_LOLLMS_LINE": "lollms", "_LOLLMS_WORD": "ser"}
     assert lollms(env={**env, **asked}).stdout.split("\t")[:2] == ["plain", "serve"]
+
+
+def test_nobody_there_is_told_in_words_of_the_command(env: dict[str, str]) -> None:
+    done = lollms("-b", "ollama", "--host", "http://127.0.0.1:1", "-m", "x", "hi", env=env)
+    assert done.returncode == 1
+    assert "ollama serve" in done.stderr
+    assert "with --host" in done.stderr
+    assert "host_address" not in done.stderr
