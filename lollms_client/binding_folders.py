@@ -43,11 +43,16 @@ def user_folders(environ: Mapping[str, str] | None = None) -> list[Path]:
 
 
 def check_writers(folder: Path) -> None:
-    """Raises `UnknownBinding` when everybody can write a binding's folder, the folder it lies in, or its code."""
+    """Raises `UnknownBinding` when everybody can write the folder a binding lies in, its folders, or its code.
+
+    Who can write a folder can put code into it; so all of them count, and `__pycache__`, from which Python takes what
+    is compiled already, with them.
+    """
     from lollms_runtime.files import open_to_others
+    from lollms_runtime.third_party import places_of_code
 
     try:
-        for place in (folder.parent, folder, *folder.rglob("*.py")):
+        for place in (folder.parent, folder, *places_of_code(folder)):
             if open_to_others(place) == "everybody can write":
                 raise UnknownBinding(
                     f"{place}: everybody can write here, so the binding {folder.name!r} is not run. "

@@ -38,6 +38,7 @@ __all__ = [
     "import_script",
     "is_imported",
     "missing_requirements",
+    "places_of_code",
 ]
 
 _importing = threading.RLock()  # sys.modules is shared by all threads
@@ -71,6 +72,17 @@ def import_script(path: Path, *, allow_installs: bool = False) -> ModuleType:
     if path.suffix != ".py" or not path.is_file():
         raise ImportError(f"{path} is not a .py file, so it is not a plug-in.")
     return _import(path.parent, path, [str(path.parent)], allow_installs, entry=path.stem)
+
+
+def places_of_code(folder: Path) -> Iterator[Path]:
+    """The folders below a folder, and the files in them that Python would import.
+
+    Who can write one of them can put code there: also into `__pycache__`, from which Python takes what is compiled.
+    """
+    suffixes = tuple(importlib.machinery.all_suffixes())
+    for place in folder.rglob("*"):
+        if place.name.endswith(suffixes) or place.is_dir():
+            yield place
 
 
 def content_digest(path: Path) -> str:

@@ -185,13 +185,18 @@ def test_the_list_of_one_folder_names_what_is_in_it(tmp_path: Path) -> None:
     assert "lollms" in ours
 
 
-@pytest.mark.parametrize("place", [".", "mine", "mine/__init__.py", "mine/deep/helper.py"])
+@pytest.mark.parametrize(
+    "place",
+    [".", "mine", "mine/__init__.py", "mine/deep", "mine/deep/helper.py", "mine/__pycache__", "mine/deep/fast.so"],
+)
 def test_code_that_everybody_can_write_is_not_run(place: str, tmp_path: Path) -> None:
     folder = made(
         tmp_path / "own", source="from pathlib import Path\nPath(__file__).with_name('ran').touch()\n" + SOURCE
     )
     (folder / "mine" / "deep").mkdir()
-    (folder / "mine" / "deep" / "helper.py").write_text("")
+    (folder / "mine" / "__pycache__").mkdir()
+    for name in ("helper.py", "fast.so"):
+        (folder / "mine" / "deep" / name).write_text("")
     target = folder / place
     before = target.stat().st_mode
     target.chmod(before | 0o002)

@@ -52,7 +52,14 @@ class Own(Binding):
     async def get_model_info(self, model_name=None):
         return {}
 """
-PLACES = ["instance file", "instances folder", "a module", "the folder of all bindings"]
+PLACES = [
+    "instance file",
+    "instances folder",
+    "a module",
+    "the folder of all bindings",
+    "what Python has compiled",
+    "a library in C",
+]
 
 
 def made(tmp_path: Path) -> dict[str, Path]:
@@ -61,9 +68,12 @@ def made(tmp_path: Path) -> dict[str, Path]:
     (own / "mine" / "binding_card.yaml").write_text(CARD)
     (own / "mine" / "__init__.py").write_text(CODE)
     (own / "mine" / "helper.py").write_text("")
+    (own / "mine" / "__pycache__").mkdir()
+    (own / "mine" / "library.so").touch()
     config = {"paths": {"bindings_folder": str(own)}, "bindings_map": {"mine": "own_binding"}}
     bindings = write_config(tmp_path, config, {"mine": {}}) / "bindings"
-    places = (bindings / "mine.yaml", bindings, own / "mine" / "helper.py", own)
+    mine = own / "mine"
+    places = (bindings / "mine.yaml", bindings, mine / "helper.py", own, mine / "__pycache__", mine / "library.so")
     return dict(zip(PLACES, places, strict=True))
 
 

@@ -22,7 +22,7 @@ import lollms_server
 from lollms_core.errors import ConfigError, LollmsError, StorageError
 from lollms_runtime.files import open_to_others, read_text_strict
 from lollms_runtime.import_probe import ImportFailed, Prober
-from lollms_runtime.third_party import content_digest, import_folder, missing_requirements
+from lollms_runtime.third_party import content_digest, import_folder, missing_requirements, places_of_code
 from lollms_server.core.bindings import Binding
 from lollms_server.core.bindings.instances import CARD_NAME, Card, load_card, text_digest
 from lollms_server.core.problems import Problem, problem_of
@@ -188,7 +188,7 @@ def _is_ours(card: Card) -> bool:
 
 def _check_writers(card: Card) -> None:
     """Code that everybody can write is not run, not even to try it."""
-    for place in (card.folder.parent, card.folder, *card.folder.rglob("*.py")):
+    for place in (card.folder.parent, card.folder, *places_of_code(card.folder)):
         if open_to_others(place) == "everybody can write":
             raise ConfigError(f"{place}: everybody can write here, so the code is not run. Run: chmod o-w '{place}'")
 

@@ -103,7 +103,8 @@ async def load_file(file: FunctionFile, probe: Probe, *, seconds: float, allow_i
 
 
 def _check(file: FunctionFile) -> None:
-    for place in (file.path.parent, file.path):
+    compiled = file.path.parent / "__pycache__"  # from which Python would take what is put there
+    for place in (file.path.parent, *([compiled] if compiled.is_dir() else []), file.path):
         if open_to_others(place) == "everybody can write":
             what = "this file" if place is file.path else "the folder of this file"
             raise ConfigError(

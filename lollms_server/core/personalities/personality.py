@@ -19,7 +19,7 @@ from lollms_core.errors import ConfigError, LollmsError
 from lollms_core.protocols.lollms_input import sniff_image
 from lollms_core.types import Params
 from lollms_runtime.files import open_to_others
-from lollms_runtime.third_party import content_digest, missing_requirements
+from lollms_runtime.third_party import content_digest, missing_requirements, places_of_code
 from lollms_server.core.personalities.config import CONFIG_NAME, PersonalityConfig, read_personality
 from lollms_server.core.problems import Problem, problem_of
 
@@ -206,7 +206,7 @@ def _code(folder: Path, script: Path) -> Iterator[Path]:
     while place != folder.resolve() and place != place.parent:
         yield place
         place = place.parent
-    yield from folder.rglob("*.py")
+    yield from places_of_code(folder)
 
 
 def _check_modes(places: Sequence[Path] | Iterator[Path], root: Path) -> None:
