@@ -156,6 +156,6 @@ def measure(options: Any) -> list[Table]:
 def _run(code: str, port: int) -> dict[str, float]:
     environment = {**os.environ, "PYTHONPATH": str(processes.ROOT)}
     command = ["taskset", "-c", processes.GATEWAY_CORE, sys.executable, "-c", code, str(port)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment)
     result: dict[str, float] = json.loads(done.stdout)
     return result

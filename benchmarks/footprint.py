@@ -59,7 +59,7 @@ def import_client(statement: str, rounds: int) -> Table:
 def _python(code: str) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(processes.ROOT)}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 

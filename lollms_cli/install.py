@@ -132,7 +132,7 @@ def planned(installation: Installation, extra: str, hashes: Path | None) -> list
     wanted = ["--require-hashes", "--requirement", str(hashes)] if hashes else installation.pip_arguments(extra)
     command = _pip("--quiet", "--dry-run", "--report", "-", *_SAFE, *wanted)
     done = subprocess.run(
-        command, capture_output=True, text=True, env=_environment(), stdin=subprocess.DEVNULL, check=False
+        command, capture_output=True, encoding="utf-8", env=_environment(), stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode:
         raise LollmsError(f"pip cannot install {extra}: {_pip_words(done.stderr)}")

@@ -88,7 +88,7 @@ def _formatted(text: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
     name = ["--stdin-filename", str(CLIENT / "async_client.py")]
     for command in ([*ruff, "check", "--quiet", "--select", "I", "--fix", *name, "-"], [*ruff, "format", *name, "-"]):
-        text = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", check=True).stdout
     return text
 
 

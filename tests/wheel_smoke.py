@@ -29,7 +29,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     keep = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name == "PATH"}
     environment = {**keep, "HOME": str(cwd)}
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        [str(part) for part in command], cwd=cwd, env=environment, check=True, stdout=subprocess.PIPE, encoding="utf-8"
     )
     return done.stdout
 

@@ -187,7 +187,7 @@ def test_help_loads_nothing_heavy(env: dict[str, str]) -> None:
         "'importlib.metadata', 'lollms_client', 'lollms_server'} & set(sys.modules); "
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
-    done = subprocess.run([COMMAND[0], "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([COMMAND[0], "-c", code], env=env, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, f"`lollms --help` loads {done.stderr}"
     assert "Examples:" in done.stdout
 
@@ -219,7 +219,7 @@ def test_a_package_that_is_gone_is_told_in_a_line_with_the_repair(package: str, 
         f"import sys; sys.modules[{package!r}] = None; "
         "from lollms_cli.main import main; sys.exit(main(['-q', '--host', '127.0.0.1:1', 'hi']))"
     )
-    done = subprocess.run([COMMAND[0], "-c", code], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([COMMAND[0], "-c", code], env=env, capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert f"The installation is damaged: the Python package {package!r}" in done.stderr

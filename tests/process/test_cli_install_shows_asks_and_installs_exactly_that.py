@@ -82,7 +82,7 @@ def run(tmp_path: Path, house: Path) -> Run:
             cwd=tmp_path / "here",
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             stdin=subprocess.DEVNULL,
             check=False,
         )

@@ -144,7 +144,7 @@ def bash(line: str, env: dict[str, str], folder: Path) -> list[str]:
         [shutil.which("bash") or "bash", "--norc", "-c", script],
         env={**env, "PATH": f"{folder}:{env['PATH']}", "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         timeout=50,
     )

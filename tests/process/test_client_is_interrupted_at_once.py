@@ -74,7 +74,7 @@ def test_ctrl_c(face: str, name: str, binding: str, mode: str) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         assert child.stdin is not None
         assert child.stdout is not None

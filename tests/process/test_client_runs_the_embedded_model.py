@@ -249,7 +249,7 @@ def test_no_engine_outlives_the_program(end: str, code: int, tmp_path: Path) -> 
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SCRIPT).format(end)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
     )
@@ -289,7 +289,7 @@ def test_it_works_without_a_home_and_with_nowhere_to_write(tmp_path: Path) -> No
         cwd=folder,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=30,
     )
     assert (done.returncode, done.stderr) == (0, "")

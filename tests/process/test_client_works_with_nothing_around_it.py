@@ -90,7 +90,7 @@ def run(code: str, address: str, env: dict[str, str]) -> None:
         env=around,
         cwd="/",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=30,
         check=False,
     )

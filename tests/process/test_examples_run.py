@@ -42,7 +42,7 @@ def finish(folder: Path, *command: str, typed: str = "", **more: str) -> subproc
     found = [str(EXAMPLES / program)] if program.endswith(".py") else [program]
     start = [sys.executable, *found, *arguments]
     return subprocess.run(
-        start, cwd=folder, env=env, input=typed, capture_output=True, text=True, timeout=50, check=False
+        start, cwd=folder, env=env, input=typed, capture_output=True, encoding="utf-8", timeout=50, check=False
     )
 
 
@@ -230,7 +230,13 @@ def in_fastapi(folder: Path) -> None:
 def pipe(folder: Path) -> None:
     env = environment(folder, LOLLMS_PORT="1")
     done = subprocess.run(
-        ["sh", str(EXAMPLES / "pipe.sh")], cwd=folder, env=env, capture_output=True, text=True, timeout=50, check=False
+        ["sh", str(EXAMPLES / "pipe.sh")],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     summary, age, *code, failed, last = done.stdout.splitlines()

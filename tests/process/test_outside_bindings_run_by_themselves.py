@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(file: Path, home: Path) -> str:
     env = {"PYTHONPATH": str(ROOT), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, str(file)], cwd=home, env=env, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, str(file)], cwd=home, env=env, capture_output=True, encoding="utf-8", timeout=50, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

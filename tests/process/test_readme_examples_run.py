@@ -42,7 +42,13 @@ def personal(folder: Path) -> None:
 def python(code: str, folder: Path, env: dict[str, str]) -> str:
     strict = {**env, "PYTHONWARNINGS": "error"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=strict, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=strict,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=50,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -62,7 +68,7 @@ def run_shell(code: str, folder: Path, env: dict[str, str]) -> subprocess.Comple
     (path / "lollms").chmod(0o755)
     own = {**env, "PATH": f"{path}:{env['PATH']}"}
     return subprocess.run(
-        ["sh", "-euc", code], cwd=folder, env=own, capture_output=True, text=True, timeout=50, check=False
+        ["sh", "-euc", code], cwd=folder, env=own, capture_output=True, encoding="utf-8", timeout=50, check=False
     )
 
 

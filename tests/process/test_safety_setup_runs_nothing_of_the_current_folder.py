@@ -30,7 +30,7 @@ def test_the_current_folder_is_not_searched(tmp_path: Path) -> None:
         [sys.executable, "-P", "-c", program, str(ROOT), str(environment.parent)],
         cwd=hostile,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.stdout.strip() in ("True", "False"), done.stderr

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lollms_client import LollmsClient
@@ -178,6 +178,7 @@ def test_any_text_gives_blocks_of_its_own_characters(text: str) -> None:
 @given(st.text(st.characters(exclude_characters="`~\r"), max_size=100), st.sampled_from(["```", "~~~~", "  ```"]))
 def test_what_was_put_between_fences_comes_out(code: str, fence: str) -> None:
     margin = fence[: len(fence) - len(fence.lstrip())]
+    assume(not margin or "\t" not in code)  # a tab of which a part is taken away comes out as blanks
     inside = "\n".join(margin + line for line in code.split("\n"))
     block = only(f"text\n{fence}py\n{inside}\n{fence}\ntext")
     assert (block["content"], block["type"], block["is_complete"]) == (code, "py", True)

@@ -15,5 +15,5 @@ print(sorted(banned))
 
 
 def test_importing_the_core_leaves_io_modules_out() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]"

@@ -48,7 +48,7 @@ def test_an_import_is_cheap_and_does_nothing(statement: str, modules: int, tmp_p
         [sys.executable, "-c", PROGRAM, statement],
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=tmp_path,
         env=environment,
     )

@@ -39,7 +39,7 @@ def test_importing_everything_touches_nothing(package: str, tmp_path: Path) -> N
     command = [sys.executable, "-B", "-c", PROGRAM, package]
     root = Path(__file__).resolve().parents[2]
     environment = {"HOME": str(tmp_path), "PYTHONPATH": str(root), "PATH": ""}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 10
     assert list(tmp_path.iterdir()) == []

@@ -297,7 +297,9 @@ def test_the_colours_of_the_lollms_world_are_caught() -> None:
         "except RuntimeError as error:\n"
         "    trace_exception(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30, check=True
+    )
     assert SECRET not in done.stdout + done.stderr and "\x1b" not in done.stdout + done.stderr
     assert "red •••" in done.stderr and "logged •••" in done.stderr
     assert "warned with •••" in done.stderr

@@ -70,7 +70,12 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     environment = {**keep, "HOME": str(cwd), "NO_COLOR": "1", "COLUMNS": "200"}
     return subprocess.run(
-        [str(BIN / command[0]), *command[1:]], cwd=cwd, env=environment, capture_output=True, text=True, timeout=55
+        [str(BIN / command[0]), *command[1:]],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=55,
     )
 
 

@@ -410,7 +410,7 @@ def test_a_disk_that_fills_up_keeps_what_came(chaos: ChaosServer, folder: Path) 
     chaos.add("file", ServedFile(MODEL))
     target = str(folder / "model.gguf")
     command = [sys.executable, "-c", LIMITED, chaos.url("file/model.gguf"), target]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=30)
     assert "There is no room left for model.gguf" in done.stdout
     assert "100 kB are kept" in done.stdout
     assert files(folder) == {"model.gguf.part", "model.gguf.part.json"}

@@ -32,7 +32,7 @@ def python(code: str, folder: Path, env: dict[str, str]) -> str:
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         timeout=50,
         check=False,
     )
@@ -43,7 +43,9 @@ def python(code: str, folder: Path, env: dict[str, str]) -> str:
 def curl(command: str, live: Live, folder: Path) -> str:
     """Run a printed curl command against the server."""
     text = edited(edited(command, "http://localhost:9601", live.url), "YOUR_API_KEY", live.key)
-    done = subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=folder, capture_output=True, encoding="utf-8", timeout=50, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

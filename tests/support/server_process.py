@@ -114,7 +114,7 @@ def server_process(
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
     started = ServerProcess(process)

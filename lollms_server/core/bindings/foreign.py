@@ -167,11 +167,16 @@ class ForeignWork:
                 await asyncio.wait({task})
 
 
+class _CutOff(BaseException):
+    """Raised in work that is cut off, where it stands. Not seen by anybody else."""
+
+
 class _Steps:
     """Awaits a coroutine step by step; once `cut`, the next step is its last.
 
-    A coroutine that does not even end when it is closed stays as it is, in `endless`: that keeps it from the garbage
-    collector, which would close it again and complain.
+    It is ended by an exception and not by `close`, which in some versions of Python does not reach what stands inside
+    an async generator, and leaves that behind as running for ever. A coroutine that goes on even so stays as it is, in
+    `endless`: that keeps it from the garbage collector, which would close it again and complain.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], endless: list[object]) -> None:
@@ -192,21 +197,21 @@ class _Steps:
                 error = None
             except BaseException as thrown:
                 if self.cut or isinstance(thrown, GeneratorExit):
-                    self._close()
+                    self._end()
                     raise
                 error = thrown
 
-    def _close(self) -> None:
+    def _end(self) -> None:
         inner: list[Any] = []
         each: Any = self._coroutine
         while inspect.iscoroutine(each):
             inner.append(each)
             each = each.cr_await
         with contextlib.suppress(BaseException):  # whatever it says to that, it has ended or stands still
-            self._coroutine.close()
+            self._coroutine.throw(_CutOff())
         left = [each for each in inner if inspect.getcoroutinestate(each) == inspect.CORO_SUSPENDED]
         if left:
-            _log.error("It does not end when it is closed either, and stands still in %s.", left[-1].__qualname__)
+            _log.error("It does not end when it is cut off either, and stands still in %s.", left[-1].__qualname__)
         self._endless += left
 
 
