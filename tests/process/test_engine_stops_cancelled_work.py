@@ -259,7 +259,7 @@ def test_a_request_cancelled_while_it_waits_for_a_slot_leaves_the_line(engine: L
         with pytest.raises(Cancelled):
             ask(engine, asking("Hi."), seen, cancel)
         stopper.join()
-        assert len(busy(engine)) == 2
+        assert len(busy(engine)) <= 2  # the others alone, of which one may have come to its end meanwhile
     assert ask(engine, asking("Hi.", max_tokens=1)).finish_reason == "length"
 
 
