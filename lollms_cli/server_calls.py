@@ -48,13 +48,13 @@ def health(address: str, timeouts: Timeouts = _QUICK) -> Health | None:
 def request(method: str, url: str, *, key: str = "", body: bytes = b"", timeouts: Timeouts = _QUICK) -> HttpResponse:
     """One request, with a `body` of JSON if any, and its whole answer. Raises the transport's errors."""
     from lollms_runtime.cancel import Cancel
-    from lollms_runtime.transport.h11_sync import H11Transport
+    from lollms_runtime.transport.http_sync import HttpTransport
 
     headers: Mapping[str, str] = {
         **({"x-api-key": key} if key else {}),
         **({"content-type": "application/json"} if body else {}),
     }
-    transport = H11Transport()
+    transport = HttpTransport()
     try:
         with transport.open(HttpRequest(method, url, headers, body, timeouts=timeouts), Cancel()) as response:
             return HttpResponse(response.status, response.headers, b"".join(response.chunks()))

@@ -24,8 +24,8 @@ from lollms_core.types import Batch, GenerationCall, ModelInfo
 from lollms_runtime.cancel import Cancel, current_cancel
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.h11_async import H11AsyncTransport
-    from lollms_runtime.transport.h11_sync import H11Transport
+    from lollms_runtime.transport.http_async import AsyncHttpTransport
+    from lollms_runtime.transport.http_sync import HttpTransport
     from lollms_runtime.upstream import AsyncUpstream, Upstream
 
 __all__ = ["HttpBinding", "model_entry"]
@@ -73,8 +73,8 @@ class HttpBinding(NativeBinding):
         self._verify_tls = bool(verify_ssl_certificate)
         self._timeouts = _timeouts(timeouts)
         self._lock = threading.Lock()
-        self._transport: H11Transport | None = None
-        self._async_transport: H11AsyncTransport | None = None
+        self._transport: HttpTransport | None = None
+        self._async_transport: AsyncHttpTransport | None = None
 
     @property
     def codec(self) -> Codec:
@@ -205,23 +205,23 @@ class HttpBinding(NativeBinding):
 
     def _upstream(self) -> Upstream:
         """What a call goes through; only the connections outlive it."""
-        from lollms_runtime.transport.h11_sync import H11Transport
+        from lollms_runtime.transport.http_sync import HttpTransport
         from lollms_runtime.upstream import Upstream
 
         with self._lock:
             if self._transport is None:
-                self._transport = H11Transport()
+                self._transport = HttpTransport()
                 weakref.finalize(self, self._transport.close)
             transport = self._transport
         return Upstream(self.codec, self.target, transport)
 
     def _async_upstream(self) -> AsyncUpstream:
-        from lollms_runtime.transport.h11_async import H11AsyncTransport
+        from lollms_runtime.transport.http_async import AsyncHttpTransport
         from lollms_runtime.upstream import AsyncUpstream
 
         with self._lock:
             if self._async_transport is None:
-                self._async_transport = H11AsyncTransport()
+                self._async_transport = AsyncHttpTransport()
                 weakref.finalize(self, self._async_transport.discard)
             transport = self._async_transport
         return AsyncUpstream(self.codec, self.target, transport)

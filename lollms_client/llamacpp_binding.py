@@ -131,9 +131,9 @@ class LlamaCppEngines(EngineBinding):
     def make_engine(self, model: Path) -> LlamaCppEngine:
         """An engine with the settings of this binding, not started."""
         from lollms_runtime.engines.llamacpp import LlamaCppEngine
-        from lollms_runtime.transport.h11_async import H11AsyncTransport
+        from lollms_runtime.transport.http_async import AsyncHttpTransport
 
-        return LlamaCppEngine(self.settings_of(model), H11AsyncTransport)
+        return LlamaCppEngine(self.settings_of(model), AsyncHttpTransport)
 
     @override
     def prepared(self, call: GenerationCall) -> GenerationCall:

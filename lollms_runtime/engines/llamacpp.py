@@ -43,9 +43,9 @@ from lollms_runtime.engines.llamacpp_launch import STAGE, LlamaCppSettings, laun
 from lollms_runtime.engines.slots import Lease, SlotPool, trail_of
 from lollms_runtime.engines.supervisor import Endpoint, Policy, State, Supervisor
 from lollms_runtime.engines.turns import ReadingGate, Turn
-from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.base import AsyncTransport
-from lollms_runtime.transport.h11_sync import H11Transport
+from lollms_runtime.transport.http_async import AsyncHttpTransport
+from lollms_runtime.transport.http_sync import HttpTransport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 from lollms_runtime.waiting import result_of
 
@@ -63,7 +63,7 @@ class LlamaCppEngine:
     """
 
     def __init__(
-        self, settings: LlamaCppSettings, async_transport: Callable[[], AsyncTransport] = AiohttpTransport
+        self, settings: LlamaCppSettings, async_transport: Callable[[], AsyncTransport] = AsyncHttpTransport
     ) -> None:
         """`async_transport` makes what coroutines ask the engine through."""
         self.settings = settings
@@ -160,7 +160,7 @@ class LlamaCppEngine:
             while not ended:
                 _wait(turn.ask(), cancel)
                 turn.begin()
-                with closing(H11Transport()) as transport:
+                with closing(HttpTransport()) as transport:
                     upstream = Upstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
                     with upstream.open(call, cancel) as batches:
                         ended = yield from _in_turn(turn, batches)
@@ -299,7 +299,7 @@ class LlamaCppEngine:
     def _ask(self, request: Callable[[Target], HttpRequest], parse: Callable[[HttpResponse], T]) -> T:
         endpoint = _wait(self._ready(), Cancel())
         try:
-            with closing(H11Transport()) as transport:
+            with closing(HttpTransport()) as transport:
                 upstream = Upstream(self._codec, endpoint.target, transport, retry=NO_RETRY)
                 return parse(upstream.fetch(request(endpoint.target)))
         except (TransportError, UpstreamTimeout) as error:

@@ -1,9 +1,9 @@
 """The seam between codecs and the network: `open(request)` gives a response whose body is read in chunks.
 
-Three implementations, one conformance suite: the library has `h11` on sockets for threads (`h11_sync`) and on an event
-loop for coroutines (`h11_async`), the server `aiohttp`, whose parser is in C (`aiohttp_async`). All keep connections
-alive, follow no redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not
-ask for, unpack gzip under the limits of `Limits`, and raise only errors of `lollms_core.errors`.
+Two implementations over one parser, one conformance suite: sockets for threads (`http_sync`) and connections of an
+event loop for coroutines (`http_async`), in the library as in the server. Both keep connections alive, follow no
+redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not ask for, unpack gzip under the limits of
+`Limits`, and raise only errors of `lollms_core.errors`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,17 @@
-"""The connections of the asynchronous transport of the library.
+"""The connections of one event loop.
 
 They keep the two rules of `sockets`: a connection belongs to its exchange from the first moment on and is aborted the
-moment that is told to stop, and time-outs are deadlines of the exchange.
+moment that is told to stop, and time-outs are deadlines of the exchange. One timer serves all waits of a loop, set to
+the earliest moment at which one of them can be over, so that neither a request nor a chunk costs a timer.
+
+What comes is parsed at once, by a parser in C, and what it was is kept; only the reader's task is woken once for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import ssl
 import time
@@ -19,13 +23,55 @@ from lollms_runtime.cancel import Cancel
 from lollms_runtime.threads import in_background
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import Exchange
-from lollms_runtime.transport.http11 import Head, Http11, NotHttp, RequestParts
+from lollms_runtime.transport.http11 import Head, Http11, NotHttp
 from lollms_runtime.transport.pace import GATHER
+from lollms_runtime.transport.wire import Place
 
-__all__ = ["Connection", "connected", "look_up"]
+__all__ = ["Alarm", "Connection", "connected", "look_up"]
 
 _READ_AHEAD = 64 * 1024  # bytes that may wait for the reader before the connection is told to pause
 _PIECE = 64 * 1024  # bytes of one read; those above us count the pieces that may wait, not their bytes
+_WRITTEN = 256 * 1024  # bytes of a request that are written at once; with TLS, others would wait for more
+
+
+class Alarm:
+    """The time-outs of an event loop's waits, with one timer for all."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._waits: dict[Connection, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._at = math.inf
+
+    def set(self, connection: Connection, moment: float) -> None:
+        """Call `connection.expire` at this moment of the monotonic clock, unless it is cleared before."""
+        self._waits[connection] = moment
+        if moment < self._at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._at = moment
+            self._timer = self.loop.call_later(moment - time.monotonic(), self._look)
+
+    def clear(self, connection: Connection) -> None:
+        """The wait is over."""
+        self._waits.pop(connection, None)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self._timer, self._at = None, math.inf
+        late = [each for each, moment in self._waits.items() if moment <= now]
+        for each in late:
+            del self._waits[each]
+            each.expire()
+        if self._waits:
+            self._at = min(self._waits.values())
+            self._timer = self.loop.call_later(self._at - now, self._look)
+
+    def close(self) -> None:
+        """Forget the timer; those that wait are woken in another way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._at = None, math.inf
 
 
 async def look_up(host: str, port: int, exchange: Exchange) -> list[Any]:
@@ -64,13 +110,13 @@ class _LookUp:
             self.found.set_result([])
 
 
-async def connected(addresses: Sequence[Any], exchange: Exchange) -> Connection:
+async def connected(addresses: Sequence[Any], exchange: Exchange, place: Place, alarm: Alarm) -> Connection:
     """A connection to the first address that accepts one. Raises the errors of the exchange."""
     last = OSError()
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         # An address that swallows packets must leave time for the next one.
         seconds = exchange.patience() / (len(addresses) - index)
-        connection = Connection(exchange)
+        connection = Connection(exchange, place, alarm)
         try:
             await connection.connect(socket.socket(family, kind, protocol), address, seconds)
             return connection
@@ -82,17 +128,20 @@ async def connected(addresses: Sequence[Any], exchange: Exchange) -> Connection:
 class Connection(asyncio.Protocol):
     """A connection of one event loop, and the exchange that uses it at the moment."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, place: Place, alarm: Alarm) -> None:
         self.ended = False
         self.kept = False
+        self.place = place
         self.http = Http11()
+        self._alarm = alarm
+        self._loop = alarm.loop
         self._exchange = exchange
         self._over = False  # nothing more will come, though the reader may not know yet
         self._connecting: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
-        self._received = bytearray()
-        self._paused = self._blocked = False
+        self._size = 0  # bytes that have come since the last read
+        self._paused = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[bool] | None = None  # its result: whether it waited for too long
 
@@ -102,8 +151,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        if len(self._received) > _READ_AHEAD and not self._paused and self._transport is not None:
+        self._size += len(data)
+        self.http.feed(data)
+        if self.http.waiting > _READ_AHEAD and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -116,25 +166,17 @@ class Connection(asyncio.Protocol):
         self._over, self._error = True, exc
         self._wake()
 
-    def pause_writing(self) -> None:
-        self._blocked = True
-
-    def resume_writing(self) -> None:
-        self._blocked = False
-        self._wake()
-
     # ---- connecting
 
     async def connect(self, sock: socket.socket, address: Any, seconds: float) -> None:
         """Raises `OSError`, `Cancelled`."""
-        loop = asyncio.get_running_loop()
         self._socket = sock
         try:
             self._exchange.uses(self)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._reach(sock, address, seconds)
-            await loop.create_connection(lambda: self, sock=sock)
+            await self._loop.create_connection(lambda: self, sock=sock)
             self._exchange.uses(self)  # raises if it was shut down meanwhile
         except BaseException:
             self.shut_down()
@@ -143,9 +185,8 @@ class Connection(asyncio.Protocol):
 
     async def _reach(self, sock: socket.socket, address: Any, seconds: float) -> None:
         """Raises `OSError`. A task of its own, which `shut_down` can end: the loop knows no other way to."""
-        loop = asyncio.get_running_loop()
-        self._connecting = connecting = asyncio.ensure_future(loop.sock_connect(sock, address))
-        timer = loop.call_later(seconds, connecting.cancel)
+        self._connecting = connecting = asyncio.ensure_future(self._loop.sock_connect(sock, address))
+        timer = self._loop.call_later(seconds, connecting.cancel)
         error: BaseException | None = None
         try:
             await asyncio.wait([connecting])
@@ -162,10 +203,10 @@ class Connection(asyncio.Protocol):
 
     async def start_tls(self, context: ssl.SSLContext, name: str) -> None:
         """Raises the errors of the exchange; the connection is closed then."""
-        loop, exchange = asyncio.get_running_loop(), self._exchange
+        exchange = self._exchange
         try:
             async with asyncio.timeout(exchange.patience()):
-                transport = await loop.start_tls(self._open(), self, context, server_hostname=name)
+                transport = await self._loop.start_tls(self._open(), self, context, server_hostname=name)
             if transport is None:
                 raise ConnectionResetError
             self._transport = transport
@@ -181,16 +222,19 @@ class Connection(asyncio.Protocol):
 
     # ---- one request and its answer
 
-    async def ask(self, exchange: Exchange, parts: RequestParts) -> Head:
+    async def ask(self, exchange: Exchange, method: str, head: bytes, body: bytes) -> Head:
         """Send a request and wait for the head of the answer. Raises the errors of the exchange."""
         self._exchange = exchange
         exchange.uses(self)
         exchange.sends()
-        await self._write(self.http.request(parts))
+        http = self.http
+        http.asked(method)
+        self._size = 0
+        await self._write(head, body)
         try:
-            while (head := self.http.head()) is None:
-                self.http.feed(await self._read())
-            return head
+            while (answer := http.head()) is None:
+                await self._read()
+            return answer
         except NotHttp as error:
             raise exchange.failed(error) from error
 
@@ -198,42 +242,42 @@ class Connection(asyncio.Protocol):
         """More of the body of the answer, as it comes; b"" at its end. Raises the errors of the exchange."""
         http = self.http
         try:
-            while not (data := http.body()) and not http.complete:
-                http.feed(await self._read())
-            return data
+            while not (data := http.body(_PIECE)) and not http.complete:
+                await self._read()
         except NotHttp as error:
             raise self._exchange.failed(error) from error
+        if http.waiting:
+            await asyncio.sleep(0)  # others have their turn between the pieces of what came at once
+        elif self._paused and not self._over:
+            self._paused = False
+            self._open().resume_reading()
+        return data
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, head: bytes, body: bytes) -> None:
         """What cannot be sent is left: the server may have answered before it had read everything."""
         with contextlib.suppress(OSError):
-            self._open().write(data)
-            while self._blocked and not self._over:
-                await self._wait()
+            self._open().write(head + body[:_WRITTEN] if body else head)
+            for start in range(_WRITTEN, len(body), _WRITTEN):
+                await asyncio.sleep(0)
+                self._open().write(body[start : start + _WRITTEN])
 
-    async def _read(self) -> bytes:
+    async def _read(self) -> None:
+        """Until something has come, which the parser has then. Raises the errors of the exchange."""
         exchange, rested = self._exchange, False
-        if self._received:
-            await asyncio.sleep(0)  # others have their turn between the pieces of what came at once
-        elif exchange.should_rest and not self._over:
+        if not self._size and exchange.should_rest and not self._over:
             rested = True
             await self._rest()
         began = time.monotonic()
-        while not self._received:
+        while not self._size:
             if self._error is not None:
                 raise exchange.failed(self._error) from self._error
             if self._over:
                 self.ended = True
-                return b""
-            await self._wait()
-        data = bytes(self._received[:_PIECE])
-        del self._received[:_PIECE]
-        exchange.answered()
-        exchange.took(len(data), began, rested=rested)
-        if self._paused and not self._received and not self._over:
-            self._paused = False
-            self._open().resume_reading()
-        return data
+                self.http.feed(b"")
+                return
+            await self._wait(began)
+        exchange.took(self._size, began, time.monotonic(), rested=rested)
+        self._size = 0
 
     async def _rest(self) -> None:
         """Let chunks gather, in the system and not here, where each would wake the loop."""
@@ -244,22 +288,25 @@ class Connection(asyncio.Protocol):
             if not self._over and not self._paused:
                 self._open().resume_reading()
 
-    async def _wait(self) -> None:
+    async def _wait(self, now: float) -> None:
         """Until something happens. Raises the exchange's time-out.
 
         Not by `asyncio.timeout`: it cancels the task, and of two cancellations in one turn of the loop only the first
         one's message arrives. A stop would go unnoticed.
         """
-        exchange, loop = self._exchange, asyncio.get_running_loop()
-        timer = loop.call_later(exchange.patience(), self._wake, True)
-        self._waiter = loop.create_future()
+        self._alarm.set(self, now + self._exchange.patience())
+        waiter = self._waiter = self._loop.create_future()
         try:
-            expired = await self._waiter
+            expired = await waiter
         finally:
-            timer.cancel()
+            self._alarm.clear(self)
             self._waiter = None
         if expired:
-            raise exchange.failed(TimeoutError())
+            raise self._exchange.failed(TimeoutError())
+
+    def expire(self) -> None:
+        """The wait takes too long."""
+        self._wake(True)
 
     def _wake(self, expired: bool = False) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -274,8 +321,15 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_readable(self) -> bool:
-        """Whether a read would not wait; of an idle connection that means that the server has closed it."""
-        return self._over or bool(self._received)
+        """Of an idle connection: whether the server has closed it, or said something unasked."""
+        return self._over or not self.http.reusable
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can have another request: the answer is over, and all of ours has left."""
+        if self.is_readable or self._transport is None:
+            return False
+        return not self._transport.get_write_buffer_size() and not self._paused
 
     def shut_down(self) -> None:
         """Break the connection at once: whoever waits for it is woken."""
@@ -289,10 +343,12 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """The same: nothing that matters is still to be sent."""
+        self.http.close()
         self.shut_down()
 
     def drop(self) -> None:
         """Close this process's copy of the descriptor, for a loop that does not run any more."""
+        self.http.close()
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()

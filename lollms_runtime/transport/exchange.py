@@ -1,4 +1,4 @@
-"""One request on its way: its clock, and what its failures mean. Both transports of the library have these.
+"""One request on its way: its clock, and what its failures mean. Both transports have these.
 
 Time-outs are deadlines: a server that sends one byte of its headers per second must not renew our patience with each.
 And a cancellation must know the connection of an exchange at every moment, also before there is a response.
@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Literal, Protocol
 
+from typing_extensions import override
+
 from lollms_core.errors import LollmsError
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
@@ -18,7 +20,7 @@ from lollms_runtime.transport.http11 import NotHttp
 from lollms_runtime.transport.pace import GATHER, Pace
 from lollms_runtime.waiting import LOOK
 
-__all__ = ["Exchange", "Line"]
+__all__ = ["Exchange", "Line", "ThreadExchange"]
 
 
 class Line(Protocol):
@@ -46,11 +48,9 @@ class Exchange:
         self.url = request.url
         self._times = request.timeouts
         self._phase: Literal["connect", "headers", "body"] = "connect"
-        self._lock = threading.Lock()
         self._wire: Line | None = None
         self._aborted = False
         self._answered = False
-        self._woken = threading.Event()
         self._pace = Pace()
         start = time.monotonic()
         self._end = None if self._times.total is None else start + self._times.total
@@ -60,36 +60,20 @@ class Exchange:
     # ---- stopping
 
     def abort(self) -> None:
-        """Wake the thread that works on this exchange; whatever it does next fails. Safe from any thread."""
-        with self._lock:
-            self._aborted = True
-            if self._wire is not None:
-                self._wire.shut_down()
-        self.wake()
+        """End the exchange: whatever is done next for it fails."""
+        self._aborted = True
+        if self._wire is not None:
+            self._wire.shut_down()
 
     def uses(self, wire: Line) -> None:
         """This is the connection to shut down from now on. Raises `Cancelled` if it is too late for that."""
-        with self._lock:
-            if self._aborted:
-                raise failures.stopped()
-            self._wire = wire
-
-    def end(self) -> None:
-        """The socket may serve others now, so `abort` must not touch it any more."""
-        with self._lock:
-            self._wire = None
-
-    def wake(self) -> None:
-        """Something has happened that `wait` waits for."""
-        self._woken.set()
-
-    def wait(self) -> None:
-        """Wait for `wake`. Raises `Cancelled`, or the time-out of the phase."""
-        while not self._woken.wait(min(self.patience(), LOOK)):
-            pass
-        self._woken.clear()
         if self._aborted:
             raise failures.stopped()
+        self._wire = wire
+
+    def end(self) -> None:
+        """The connection may serve others now, so `abort` must not touch it any more."""
+        self._wire = None
 
     # ---- time
 
@@ -114,17 +98,13 @@ class Exchange:
         """Whether small chunks of the body come so fast that they should gather (see `pace`)."""
         return self._pace.fast and self._phase == "body" and not self.hurried
 
-    def rest(self) -> None:
-        """Let chunks gather. Raises `Cancelled`."""
-        if self._woken.wait(GATHER) and self._aborted:
-            raise failures.stopped()
-
-    def took(self, size: int, began: float, *, rested: bool) -> None:
-        """A read that began at `began`, by the monotonic clock, gave so many bytes."""
-        self._pace.took(size, began, time.monotonic(), rested=rested)
+    def took(self, size: int, began: float, now: float, *, rested: bool) -> None:
+        """A read that began at `began` gave so many bytes `now`, by the monotonic clock."""
+        self._answered = True
+        self._pace.took(size, began, now, rested=rested)
 
     def patience(self) -> float:
-        """Seconds that the next blocking call may take. Raises the time-out of the phase when none are left."""
+        """Seconds that the next wait may take. Raises the time-out of the phase when none are left."""
         if self._phase == "body":
             if self._end is None:
                 return self._times.idle
@@ -163,10 +143,6 @@ class Exchange:
         stale = self._wire is not None and self._wire.kept and not self._answered
         return failures.went_stale(self.url) if stale else failures.closed_early(self.url)
 
-    def answered(self) -> None:
-        """A first byte has come."""
-        self._answered = True
-
     def not_connected(self, error: Exception) -> LollmsError:
         """The same for an error while the connection is made."""
         if self._aborted:
@@ -178,3 +154,46 @@ class Exchange:
         if isinstance(error, ssl.SSLError):
             return failures.untrusted(self.url, error)
         return failures.unreachable(self.url, error if isinstance(error, OSError) else None)
+
+
+class ThreadExchange(Exchange):
+    """An exchange of a thread, which any other thread may abort."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+
+    @override
+    def abort(self) -> None:
+        """Wake the thread that works on this exchange; whatever it does next fails. Safe from any thread."""
+        with self._lock:
+            super().abort()
+        self.wake()
+
+    @override
+    def uses(self, wire: Line) -> None:
+        with self._lock:
+            super().uses(wire)
+
+    @override
+    def end(self) -> None:
+        with self._lock:
+            super().end()
+
+    def wake(self) -> None:
+        """Something has happened that `wait` waits for."""
+        self._woken.set()
+
+    def wait(self) -> None:
+        """Wait for `wake`. Raises `Cancelled`, or the time-out of the phase."""
+        while not self._woken.wait(min(self.patience(), LOOK)):
+            pass
+        self._woken.clear()
+        if self._aborted:
+            raise failures.stopped()
+
+    def rest(self) -> None:
+        """Let chunks gather. Raises `Cancelled`."""
+        if self._woken.wait(GATHER) and self._aborted:
+            raise failures.stopped()

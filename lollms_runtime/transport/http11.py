@@ -1,109 +1,175 @@
 """HTTP/1.1 over one connection, without the connection: what to send, and what the bytes that came mean.
 
-`h11` knows the protocol. All that has come of a body by one read leaves as one piece, however many HTTP chunks it
-holds: a model sends one for each token, and each step up from here costs as much for a small piece as for a large one.
+`httptools` (the parser of Node.js, in C) knows the protocol; what it leaves to its users is done here. It sets no limit
+to a head, or to what stands around the pieces of a body, so both are counted. It does not know that the answer to a
+HEAD has no body, nor that a connection has ended, so a body without a length is complete then, and any other is not.
+
+All that has come of a body leaves as one piece, however many HTTP chunks it holds: a model sends one for each token,
+and each step up from here costs as much for a small piece as for a large one.
 
 This module imports the HTTP library; it is itself imported when the first request is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import h11
+import httptools
 
 from lollms_core.protocols.base import HttpRequest
-from lollms_runtime.transport.wire import headers_to_send, split
+from lollms_runtime.transport.wire import headers_to_send, text_of
 
-__all__ = ["Head", "Http11", "NotHttp", "request_parts"]
+__all__ = ["Head", "Http11", "NotHttp", "request_bytes"]
 
-_HEAD_BYTES = 100 * 1024
+_AROUND_BODY = 100 * 1024  # bytes of a head, or between two pieces of a body
 _SWITCHING = 101
+_ALL = 1 << 62
 
-NotHttp = h11.RemoteProtocolError
-"""What the bytes of the other side raise when they are not HTTP, or end too early."""
+
+class NotHttp(Exception):
+    """The bytes of the other side are not HTTP, or end too early."""
 
 
 class Head(NamedTuple):
-    """Status and headers of an answer, as they came."""
+    """Status and headers of an answer; names in lower case, repeated ones joined by commas."""
 
     status: int
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: Mapping[str, str]
 
 
-class RequestParts(NamedTuple):
-    """A request as the protocol names its parts."""
+def request_bytes(request: HttpRequest, target: str, host: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """The head of a request, the empty line included. Raises `InvalidRequest` for a header that cannot be sent.
 
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-
-
-def request_parts(request: HttpRequest) -> RequestParts:
-    """Raises `InvalidRequest` for an address or header that cannot be sent."""
-    parts = split(request.url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return RequestParts(request.method, target, {"host": parts.netloc, **headers_to_send(request)}, request.body)
+    `headers`, with names in lower case, take the place of the request's own.
+    """
+    every = {"host": host, **headers_to_send(request), **(headers or {})}
+    lines = "".join([f"{name}: {value}\r\n" for name, value in every.items()])
+    return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("ascii")
 
 
 class Http11:
-    """The state of one connection. `complete` says that the body of the answer has come to its end."""
+    """The state of one connection, which carries one request after the other.
+
+    `complete` says that the body of the answer has come to its end, `waiting` how many bytes of it were not taken yet.
+    """
 
     def __init__(self) -> None:
-        self._state = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._head: Head | None = None
+        self._bodiless = False
+        self._until_end = False
+        self._pieces: list[bytes] = []
+        self._around = 0
+        self._fault: NotHttp | None = None
+        self._reusable = False
         self.complete = False
+        self.waiting = 0
 
-    def request(self, parts: RequestParts) -> bytes:
-        """The bytes of a request."""
-        headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in parts.headers.items()]
-        head = h11.Request(method=parts.method.encode("ascii"), target=parts.target.encode("ascii"), headers=headers)
-        data = self._state.send(head) or b""
-        if parts.body:
-            data += self._state.send(h11.Data(data=parts.body)) or b""
-        return data + (self._state.send(h11.EndOfMessage()) or b"")
+    def asked(self, method: str) -> None:
+        """A request by this method is being sent: what comes now is its answer."""
+        self._bodiless = method == "HEAD"
+        self._headers = {}
+        self._head = None
+        self._until_end = False
+        self._around = 0
+        self._reusable = False
+        self.complete = False
 
     def feed(self, data: bytes) -> None:
         """What has come; b"" for the end of the connection."""
-        self._state.receive_data(data)
+        parser = self._parser
+        if parser is None or self._fault is not None:
+            return
+        if not data:
+            self._ended()
+            return
+        self._around += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._reusable = False
+        except httptools.HttpParserError as error:
+            self._fault = NotHttp(str(error))
+        if self._around > _AROUND_BODY and not self.complete:
+            self._fault = NotHttp("There is no end to what stands around the body.")
+
+    def _ended(self) -> None:
+        self._reusable = False
+        if self._head is not None and self._until_end:
+            self.complete = True
+        elif not self.complete:
+            self._fault = NotHttp("The connection ended before the answer did.")
 
     def head(self) -> Head | None:
         """The head of the answer; None until it is there. Interim ones are skipped. Raises `NotHttp`."""
-        while True:
-            event = self._state.next_event()
-            if isinstance(event, h11.Response):
-                return Head(event.status_code, list(event.headers))
-            if isinstance(event, h11.InformationalResponse):
-                if event.status_code == _SWITCHING:
-                    return Head(_SWITCHING, list(event.headers))
-            elif event is h11.NEED_DATA:
-                return None
-            else:
-                raise NotHttp("The connection ended before an answer.")
+        if self._head is None and self._fault is not None:
+            raise self._fault
+        return self._head
 
-    def body(self) -> bytes:
-        """All of the body that has come and was not given yet. Raises `NotHttp`, after what came before the fault."""
-        pieces: list[bytes] = []
-        while not self.complete:
-            try:
-                event = self._state.next_event()
-            except NotHttp:
-                if not pieces:
-                    raise
-                break  # the same call raises it again, with nothing before it
-            if isinstance(event, h11.Data):
-                pieces.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                self.complete = True
-            else:
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def body(self, most: int = _ALL) -> bytes:
+        """What has come of the body and was not given yet, up to so many bytes.
 
-    def again(self) -> bool:
-        """Make ready for the next request; False when the connection cannot have one."""
-        if self._state.our_state is not h11.DONE or self._state.their_state is not h11.DONE:
-            return False
-        self._state.start_next_cycle()
-        self.complete = False
-        return True
+        Raises `NotHttp`, after what came before the fault.
+        """
+        pieces = self._pieces
+        if not pieces:
+            if self._fault is not None and not self.complete:
+                raise self._fault
+            return b""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if len(data) > most:
+            pieces.append(data[most:])
+            data = data[:most]
+        self.waiting -= len(data)
+        return data
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the answer is over and the connection can have another request."""
+        return self.complete and self._reusable and self._fault is None
+
+    def close(self) -> None:
+        """Let go of the parser, which holds this object."""
+        self._parser = None
+        self._reusable = False
+        if self._fault is None:
+            self._fault = NotHttp("The connection was closed.")
+
+    # ---- what the parser calls
+
+    def on_message_begin(self) -> None:
+        if self.complete:  # nobody asked for that
+            self._fault = NotHttp("There is something behind the answer.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:  # it follows the body
+            return
+        key, text = name.decode("latin-1").lower(), text_of(value)
+        headers = self._headers
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        status = 0 if self._parser is None else self._parser.get_status_code()
+        headers, self._headers = self._headers, {}
+        if status < 200 and status != _SWITCHING:
+            return
+        self._head = Head(status, headers)
+        if self._bodiless or status == _SWITCHING:
+            self.complete = True
+        else:
+            chunked = headers.get("transfer-encoding", "").lower().endswith("chunked")
+            self._until_end = not chunked and "content-length" not in headers
+
+    def on_body(self, data: bytes) -> None:
+        if self._head is not None and not self.complete:
+            self._around = 0
+            self._pieces.append(data)
+            self.waiting += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None and not self.complete:
+            self.complete = True
+            self._reusable = self._parser is not None and self._parser.should_keep_alive()

@@ -19,11 +19,11 @@ from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_core.safety.urls import Url
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport import failures
-from lollms_runtime.transport.exchange import Exchange
-from lollms_runtime.transport.http11 import Head, RequestParts
+from lollms_runtime.transport.exchange import ThreadExchange
+from lollms_runtime.transport.http11 import Head, request_bytes
 from lollms_runtime.transport.limits import body_of
 from lollms_runtime.transport.sockets import LookUp, Wire, connected, look_up, system_look_up
-from lollms_runtime.transport.wire import headers_to_send, joined, text_of, tls_context
+from lollms_runtime.transport.wire import tls_context
 
 __all__ = ["Approve", "PinnedResponse", "open_pinned"]
 
@@ -34,11 +34,11 @@ Approve = Callable[[Sequence[str]], None]
 class PinnedResponse:
     """A response whose headers have come; `status` may be any, redirects included. Header names are lower case."""
 
-    def __init__(self, wire: Wire, head: Head, exchange: Exchange, cancel: Cancel, limits: Limits) -> None:
+    def __init__(self, wire: Wire, head: Head, exchange: ThreadExchange, cancel: Cancel, limits: Limits) -> None:
         if head.status < 200:
             raise failures.malformed(exchange.url, f"it begins with status {head.status}")
         self.status = head.status
-        self.headers: Mapping[str, str] = joined((text_of(name), text_of(value)) for name, value in head.headers)
+        self.headers: Mapping[str, str] = head.headers
         self._wire = wire
         self._exchange = exchange
         self._cancel = cancel
@@ -71,7 +71,7 @@ def open_pinned(
     connection. Raises what `approve` raises, `Refused`, `ConnectFailed`, `ConnectTimeout`, `FirstByteTimeout`,
     `TruncatedStream`, `ProtocolError`, `InvalidRequest` for a header that cannot be sent, and `Cancelled`.
     """
-    exchange, parts = Exchange(request), _parts(url, request)
+    exchange, data = ThreadExchange(request), _bytes_of(url, request)
     wire: Wire | None = None
     try:
         with cancel.undoing(exchange.abort):
@@ -80,7 +80,7 @@ def open_pinned(
             wire = connected(addresses, exchange)
             if url.scheme == "https":
                 wire.start_tls(tls_context(request.verify_tls), url.host)
-            head = wire.ask(exchange, parts)
+            head = wire.ask(exchange, request.method, data)
         yield PinnedResponse(wire, head, exchange, cancel, limits)
     finally:
         exchange.end()
@@ -88,7 +88,7 @@ def open_pinned(
             wire.close()
 
 
-def _parts(url: Url, request: HttpRequest) -> RequestParts:
+def _bytes_of(url: Url, request: HttpRequest) -> bytes:
     host = url.origin.partition("://")[2]
-    headers = {"host": host, **headers_to_send(request), "accept-encoding": "identity", "connection": "close"}
-    return RequestParts(request.method, url.target, headers, request.body)
+    own = {"host": host, "accept-encoding": "identity", "connection": "close"}
+    return request_bytes(request, url.target, host, own) + request.body

@@ -18,8 +18,9 @@ from typing import Any
 
 from lollms_core.errors import LollmsError
 from lollms_runtime.transport import failures
-from lollms_runtime.transport.exchange import Exchange
-from lollms_runtime.transport.http11 import Head, Http11, NotHttp, RequestParts
+from lollms_runtime.transport.exchange import ThreadExchange
+from lollms_runtime.transport.http11 import Head, Http11, NotHttp
+from lollms_runtime.transport.wire import Place
 from lollms_runtime.waiting import LOOK
 
 __all__ = ["LookUp", "Wire", "connected", "look_up", "system_look_up"]
@@ -35,7 +36,7 @@ def system_look_up(host: str, port: int) -> Sequence[tuple[Any, ...]]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-def look_up(host: str, port: int, exchange: Exchange, ask: LookUp = system_look_up) -> list[tuple[Any, ...]]:
+def look_up(host: str, port: int, exchange: ThreadExchange, ask: LookUp = system_look_up) -> list[tuple[Any, ...]]:
     """The addresses of a host. A look-up cannot be interrupted, so that of a name runs beside us.
 
     Raises `ConnectFailed`, the time-out of the exchange, and `Cancelled`.
@@ -56,7 +57,7 @@ def look_up(host: str, port: int, exchange: Exchange, ask: LookUp = system_look_
     return found
 
 
-def connected(addresses: Sequence[tuple[Any, ...]], exchange: Exchange) -> Wire:
+def connected(addresses: Sequence[tuple[Any, ...]], exchange: ThreadExchange) -> Wire:
     """A connection to the first address that accepts one. Raises the errors of the exchange."""
     last = OSError()
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -78,10 +79,11 @@ def connected(addresses: Sequence[tuple[Any, ...]], exchange: Exchange) -> Wire:
 class Wire:
     """A connected socket, with or without TLS, and the exchange that uses it at the moment."""
 
-    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+    def __init__(self, sock: socket.socket, exchange: ThreadExchange) -> None:
         self.ended = False
         self.kept = False
         self.http = Http11()
+        self.place: Place | None = None  # where it leads to, if it may be kept for another request
         self._sock = sock
         self._exchange = exchange
         self._lock = threading.Lock()
@@ -116,12 +118,13 @@ class Wire:
 
     # ---- one request and its answer
 
-    def ask(self, exchange: Exchange, parts: RequestParts) -> Head:
+    def ask(self, exchange: ThreadExchange, method: str, request: bytes) -> Head:
         """Send a request and wait for the head of the answer. Raises the errors of the exchange."""
         self._exchange = exchange
         exchange.uses(self)
         exchange.sends()
-        self._write(self.http.request(parts))
+        self.http.asked(method)
+        self._write(request)
         with self._translated():
             while (head := self.http.head()) is None:
                 self.http.feed(self._read())
@@ -164,13 +167,12 @@ class Wire:
         began = time.monotonic()
         data = self._receive(exchange, began + exchange.patience())
         if data:
-            exchange.answered()
-            exchange.took(len(data), began, rested=rested)
+            exchange.took(len(data), began, time.monotonic(), rested=rested)
         else:
             self.ended = True
         return data
 
-    def _receive(self, exchange: Exchange, deadline: float) -> bytes:
+    def _receive(self, exchange: ThreadExchange, deadline: float) -> bytes:
         """What comes, waited for a moment at a time; see `waiting`."""
         while True:
             try:
@@ -191,11 +193,13 @@ class Wire:
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self.http.close()
         with self._lock:
             self._sock.close()
 
     def drop(self) -> None:
         """Close this process's copy of the descriptor, without the lock, which a fork may have left locked."""
+        self.http.close()
         self._sock.close()
 
     @property

@@ -8,14 +8,13 @@ import re
 import ssl
 import sys
 import threading
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
 
-__all__ = ["Place", "TlsContexts", "headers_to_send", "joined", "place_of", "split", "text_of", "tls_context"]
+__all__ = ["Place", "Route", "Routes", "TlsContexts", "headers_to_send", "split", "text_of", "tls_context"]
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -27,6 +26,8 @@ _CERTIFICATES = (  # where systems keep those they trust
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+
+_REMEMBERED = 100  # routes of one transport
 
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "expect", "transfer-encoding", "upgrade"})
 
@@ -69,25 +70,41 @@ class Place(NamedTuple):
     verified: bool
 
 
-def place_of(request: HttpRequest) -> Place:
-    """The place of a request. Raises `InvalidRequest` for an address that cannot be used."""
-    parts = split(request.url)
+class Route(NamedTuple):
+    """Where a request goes, and what its first lines say of that."""
+
+    place: Place
+    target: str
+    host: str
+
+
+class Routes:
+    """The routes of addresses that are asked again and again, so that each is taken apart once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], Route] = {}
+
+    def get(self, request: HttpRequest) -> Route:
+        """The route of a request. Raises `InvalidRequest` for an address that cannot be used."""
+        key = (request.url, request.verify_tls)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[key] = _route(*key)
+        return known
+
+
+def _route(url: str, verify: bool) -> Route:
+    parts = split(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Place(parts.scheme, parts.hostname or "", port, request.verify_tls or parts.scheme == "http")
+    place = Place(parts.scheme, parts.hostname or "", port, verify or parts.scheme == "http")
+    return Route(place, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), parts.netloc)
 
 
 def text_of(data: bytes) -> str:
     """A header's bytes as text, whatever they are."""
     return data.decode("utf-8", "surrogateescape")
-
-
-def joined(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """Headers with lower-case names; repeated ones become one, separated by commas."""
-    result: dict[str, str] = {}
-    for name, value in pairs:
-        key = name.lower()
-        result[key] = f"{result[key]}, {value}" if key in result else value
-    return result
 
 
 class TlsContexts:

@@ -213,7 +213,7 @@ def test_a_bad_address_is_one_line(env: dict[str, str]) -> None:
     assert os.linesep not in done.stderr.rstrip("\n")
 
 
-@pytest.mark.parametrize("package", ["click", "typing_extensions", "msgspec", "h11"])
+@pytest.mark.parametrize("package", ["click", "typing_extensions", "msgspec", "httptools"])
 def test_a_package_that_is_gone_is_told_in_a_line_with_the_repair(package: str, env: dict[str, str]) -> None:
     code = (
         f"import sys; sys.modules[{package!r}] = None; "

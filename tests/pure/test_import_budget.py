@@ -12,7 +12,7 @@ import pytest
 
 PROGRAM = """
 import json, logging, sys
-heavy = {"h11", "asyncio", "PIL", "sqlalchemy", "aiohttp", "pydantic", "ruamel.yaml", "xllamacpp"}
+heavy = {"httptools", "asyncio", "PIL", "sqlalchemy", "pydantic", "ruamel.yaml", "xllamacpp"}
 started, wrote, connected = [], [], []
 def hook(event, args):
     if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork"):

@@ -34,8 +34,8 @@ from lollms_runtime.async_drive import adrive
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import drive
 from lollms_runtime.scripted import ScriptedPorts
-from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.h11_sync import H11Transport
+from lollms_runtime.transport.http_async import AsyncHttpTransport
+from lollms_runtime.transport.http_sync import HttpTransport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 from tests.support.feeding import merged
 from tests.support.server import PortsBinding, Served, running_server
@@ -117,7 +117,7 @@ def in_place(reply: ScriptedReply, servers: Servers, call: GenerationCall) -> Ou
 
 
 def sync_upstream(reply: ScriptedReply, servers: Servers, call: GenerationCall) -> Outcome:
-    transport = H11Transport()
+    transport = HttpTransport()
     try:
         return pulled(Upstream(LollmsCodec(), Target(servers.first.url, servers.first.key), transport), call)
     finally:
@@ -131,7 +131,7 @@ def async_upstream(reply: ScriptedReply, servers: Servers, call: GenerationCall)
         events.extend(batch)
 
     async def run() -> Reply:
-        transport = AiohttpTransport()
+        transport = AsyncHttpTransport()
         try:
             upstream = AsyncUpstream(LollmsCodec(), Target(servers.first.url, servers.first.key), transport)
             return await adrive(answer(call), upstream, sink)  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ def test_openais_models_are_exact_without_asking_anybody(server: Served, monkeyp
         raise OSError("there is no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr("lollms_runtime.transport.aiohttp_async.AiohttpTransport.open", refuse)
+    monkeypatch.setattr("lollms_runtime.transport.http_async.AsyncHttpTransport.open", refuse)
     body = {"text": "hello world", "binding_name": "openai", "add_bos": True, "add_eos": True}
     assert good(post(server, "tokenize", body)) == {"tokens": HELLO, "count": 2}
     assert good(post(server, "count_tokens", body)) == {"count": 2, "exact": True}

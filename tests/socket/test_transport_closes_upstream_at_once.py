@@ -57,7 +57,7 @@ def test_a_connection_that_is_still_being_made_is_given_up(client: Client) -> No
         assert time.monotonic() - start < 2
 
 
-@pytest.mark.parametrize("name", ["h11", "h11-async", "aiohttp"])  # uvloop looks names up on its own
+@pytest.mark.parametrize("name", ["threads", "coroutines"])  # uvloop looks names up on its own
 def test_a_name_that_is_still_being_looked_up_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, answer, real = threading.Event(), threading.Event(), socket.getaddrinfo
 

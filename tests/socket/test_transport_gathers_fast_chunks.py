@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from lollms_core.protocols.base import HttpRequest
-from lollms_runtime.transport.aiohttp_async import AiohttpTransport
+from lollms_runtime.transport.http_async import AsyncHttpTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 Send = Callable[[bytes], Awaitable[None]]
@@ -28,7 +28,7 @@ def _read(play: Callable[[Send], Awaitable[None]], seen: Callable[[bytes], None]
         await writer.wait_closed()
 
     async def run() -> None:
-        transport = AiohttpTransport()
+        transport = AsyncHttpTransport()
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             async with transport.open(HttpRequest("GET", f"http://127.0.0.1:{port}/")) as response:

@@ -17,7 +17,7 @@ TIMEOUTS = Timeouts(connect=5, first_byte=5, idle=5, total=20)
 MB = 1024 * 1024
 
 
-@pytest.fixture(params=["h11", "h11-async", "aiohttp"])
+@pytest.fixture(params=["threads", "coroutines"])
 def client(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
 

@@ -16,7 +16,7 @@ from tests.support.chaos_modes import answer_events
 SLACK = 0.5  # seconds that a busy machine may take to notice
 
 
-@pytest.fixture(params=["h11", "h11-async", "aiohttp-uvloop"])
+@pytest.fixture(params=["threads", "coroutines", "coroutines-uvloop"])
 def client(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
 

@@ -18,10 +18,9 @@ import uvloop
 from lollms_core.errors import Cancelled
 from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.transport.aiohttp_async import AiohttpTransport
 from lollms_runtime.transport.base import AsyncTransport
-from lollms_runtime.transport.h11_async import H11AsyncTransport
-from lollms_runtime.transport.h11_sync import H11Transport
+from lollms_runtime.transport.http_async import AsyncHttpTransport
+from lollms_runtime.transport.http_sync import HttpTransport
 
 __all__ = ["CLIENTS", "Client", "Exchanged"]
 
@@ -85,14 +84,14 @@ class SyncClient:
         return result
 
     def in_turn(self, requests: Sequence[HttpRequest], limits: Limits = DEFAULT) -> list[Exchanged | Exception]:
-        transport = H11Transport(limits)
+        transport = HttpTransport(limits)
         try:
             return [self._one(transport, request, Cancel()) for request in requests]
         finally:
             transport.close()
 
     def at_once(self, requests: Sequence[HttpRequest]) -> list[Exchanged | Exception]:
-        transport = H11Transport()
+        transport = HttpTransport()
         results: list[Exchanged | Exception] = [AssertionError("did not run")] * len(requests)
 
         def work(index: int) -> None:
@@ -107,7 +106,7 @@ class SyncClient:
         return results
 
     def partly(self, request: HttpRequest, pause: float = 0.0) -> tuple[bytes, Exception | None]:
-        transport, got = H11Transport(), b""
+        transport, got = HttpTransport(), b""
         try:
             with transport.open(request, Cancel()) as response:
                 for data in response.chunks():
@@ -121,7 +120,7 @@ class SyncClient:
         return got, None
 
     def counted(self, request: HttpRequest, limits: Limits = DEFAULT) -> tuple[int, int, Exception | None]:
-        transport, size, longest = H11Transport(limits), 0, 0
+        transport, size, longest = HttpTransport(limits), 0, 0
         try:
             with transport.open(request, Cancel()) as response:
                 for data in response.chunks():
@@ -133,7 +132,7 @@ class SyncClient:
         return size, longest, None
 
     def leave(self, request: HttpRequest, then: Callable[[], None]) -> None:
-        transport = H11Transport()
+        transport = HttpTransport()
         with transport.open(request, Cancel()) as response:
             for data in response.chunks():
                 assert data
@@ -142,7 +141,7 @@ class SyncClient:
         transport.close()
 
     def cancelled(self, request: HttpRequest, when: Callable[[], object], then: Callable[[], None]) -> float:
-        transport, cancel = H11Transport(), Cancel()
+        transport, cancel = HttpTransport(), Cancel()
         results: list[Exchanged | Exception] = []
         thread = threading.Thread(target=lambda: results.append(self._one(transport, request, cancel)))
         thread.start()
@@ -157,7 +156,7 @@ class SyncClient:
         return seconds
 
     def closed(self, request: HttpRequest, when: Callable[[], object]) -> Exception | None:
-        transport = H11Transport()
+        transport = HttpTransport()
         results: list[Exchanged | Exception] = []
         thread = threading.Thread(target=lambda: results.append(self._one(transport, request, Cancel())))
         thread.start()
@@ -166,7 +165,7 @@ class SyncClient:
         thread.join()
         return results[0] if isinstance(results[0], Exception) else None
 
-    def _one(self, transport: H11Transport, request: HttpRequest, cancel: Cancel) -> Exchanged | Exception:
+    def _one(self, transport: HttpTransport, request: HttpRequest, cancel: Cancel) -> Exchanged | Exception:
         try:
             with transport.open(request, cancel) as response:
                 chunks = list(response.chunks())
@@ -308,9 +307,7 @@ class AsyncClient:
 
 
 CLIENTS: dict[str, Client] = {
-    "h11": SyncClient(),
-    "h11-async": AsyncClient(H11AsyncTransport),
-    "h11-async-uvloop": AsyncClient(H11AsyncTransport, uvloop.new_event_loop),
-    "aiohttp": AsyncClient(AiohttpTransport),
-    "aiohttp-uvloop": AsyncClient(AiohttpTransport, uvloop.new_event_loop),
+    "threads": SyncClient(),
+    "coroutines": AsyncClient(AsyncHttpTransport),
+    "coroutines-uvloop": AsyncClient(AsyncHttpTransport, uvloop.new_event_loop),
 }

@@ -19,13 +19,13 @@ from lollms_core.types import Batch, Event, GenerationCall, Message, Reply, Tool
 from lollms_runtime.async_drive import Sink, adrive
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps, drive
-from lollms_runtime.transport.aiohttp_async import AiohttpTransport
-from lollms_runtime.transport.h11_sync import H11Transport
+from lollms_runtime.transport.http_async import AsyncHttpTransport
+from lollms_runtime.transport.http_sync import HttpTransport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
 
 __all__ = ["CALL", "KINDS", "Outcome", "answer_of", "call", "cancelled", "fetch", "target"]
 
-KINDS = ["h11", "aiohttp"]
+KINDS = ["threads", "coroutines"]
 
 QUICK = Timeouts(connect=2, first_byte=0.1, idle=0.1, total=10)
 
@@ -98,8 +98,8 @@ def answer_of(
     """Ask, and collect everything; or leave after `until` events, then call `then` while the transport is open."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, timeouts)
     shown: list[Event] = []
-    if kind == "h11":
-        transport = H11Transport()
+    if kind == "threads":
+        transport = HttpTransport()
         steps = drive(answer(asked), _Ports(Upstream(chosen, there, transport, retry=retry)), Cancel())
         try:
             while until is None or len(shown) < until:
@@ -115,7 +115,7 @@ def answer_of(
             transport.close()
 
     async def work() -> Outcome:
-        transport = AiohttpTransport()
+        transport = AsyncHttpTransport()
         ports = _AsyncPorts(AsyncUpstream(chosen, there, transport, retry=retry))
 
         async def sink(batch: Batch) -> None:
@@ -146,8 +146,8 @@ def cancelled(
 ) -> float:
     """Ask, cancel from outside once `when` has returned, call `then`; seconds until the work had ended."""
     chosen, there = codec or ChatCodec(OPENAI), target(url, Timeouts(first_byte=20, idle=20))
-    if kind == "h11":
-        transport, cancel = H11Transport(), Cancel()
+    if kind == "threads":
+        transport, cancel = HttpTransport(), Cancel()
         ended: list[BaseException | None] = []
 
         def run() -> None:
@@ -177,7 +177,7 @@ def cancelled(
                 pass
 
     async def work() -> float:
-        transport = AiohttpTransport()
+        transport = AsyncHttpTransport()
         task = asyncio.create_task(read(AsyncUpstream(chosen, there, transport, retry=retry)))
         await asyncio.to_thread(when)
         start = time.monotonic()
@@ -196,15 +196,15 @@ def cancelled(
 def fetch(kind: str, request: HttpRequest, retry: RetryPolicy = NO_RETRY) -> HttpResponse:
     """A small complete request."""
     codec, there = ChatCodec(OPENAI), target(request.url)
-    if kind == "h11":
-        transport = H11Transport()
+    if kind == "threads":
+        transport = HttpTransport()
         try:
             return Upstream(codec, there, transport, retry=retry).fetch(request)
         finally:
             transport.close()
 
     async def work() -> HttpResponse:
-        transport = AiohttpTransport()
+        transport = AsyncHttpTransport()
         try:
             return await AsyncUpstream(codec, there, transport, retry=retry).fetch(request)
         finally:

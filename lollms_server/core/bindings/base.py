@@ -75,9 +75,9 @@ class Surroundings:
     def transport(self) -> AsyncTransport:
         """The transport, made when the first binding wants it."""
         if self._transport is None:
-            from lollms_runtime.transport.aiohttp_async import AiohttpTransport
+            from lollms_runtime.transport.http_async import AsyncHttpTransport
 
-            self._transport = AiohttpTransport()
+            self._transport = AsyncHttpTransport()
         return self._transport
 
     async def close(self) -> None:

@@ -200,11 +200,11 @@ class HttpBinding(NativeBinding):
 
         It is asked over a connection of its own, so that none is kept that the first real request would have to trust.
         """
-        from lollms_runtime.transport.aiohttp_async import AiohttpTransport
+        from lollms_runtime.transport.http_async import AsyncHttpTransport
 
         request = self._catalog.ping(self._target)
         quick = HttpRequest(request.method, request.url, request.headers, b"", _PING, request.verify_tls)
-        transport = AiohttpTransport()
+        transport = AsyncHttpTransport()
         try:
             await AsyncUpstream(self._codec, self._target, transport, retry=NO_RETRY).fetch(quick)
         except AuthFailed as error:

@@ -1,7 +1,6 @@
-"""The asynchronous transport of the library: HTTP/1.1 over connections of our own (see `connections` and `http11`).
+"""The asynchronous transport: HTTP/1.1 over connections of our own (see `connections` and `http11`).
 
-The server uses aiohttp, which is faster; this one needs nothing that the library has not installed anyway. The clock
-and the sentences are those of the synchronous transport (see `exchange`).
+The clock and the sentences are those of the synchronous transport (see `exchange`).
 
 Connections belong to an event loop, so each loop has its own, in whatever thread it runs; those of a loop which has
 ended are let go at the next request.
@@ -22,17 +21,17 @@ from lollms_core.protocols.base import HttpRequest, Limits
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.idle import Idle
 from lollms_runtime.transport.limits import Body, body_of
-from lollms_runtime.transport.wire import Place, TlsContexts, joined, place_of, text_of
+from lollms_runtime.transport.wire import Place, Routes, TlsContexts
 
 if TYPE_CHECKING:
     from lollms_runtime.transport.connections import Connection
     from lollms_runtime.transport.exchange import Exchange
     from lollms_runtime.transport.http11 import Head
 
-__all__ = ["H11AsyncTransport"]
+__all__ = ["AsyncHttpTransport"]
 
 
-class H11AsyncTransport:
+class AsyncHttpTransport:
     """HTTP for coroutines of any number of event loops. It starts afresh in a forked child.
 
     `close()` ends the exchanges of the loop it is called in and closes their connections; the object can be used again.
@@ -79,7 +78,7 @@ class H11AsyncTransport:
             state = self._states.get(loop)
             if state is None:
                 self._let_go()
-                state = self._states[loop] = _State()
+                state = self._states[loop] = _State(loop)
             return state
 
     def _afresh(self) -> None:
@@ -134,8 +133,7 @@ class Opened:
         self._state.running.add(exchange)
         try:
             self._connection, head = await self._state.send(request, exchange)
-            self._status = head.status
-            self._headers = joined((text_of(name), text_of(value)) for name, value in head.headers)
+            self._status, self._headers = head
             if 300 <= head.status < 400:
                 raise failures.redirected(request.url, head.status, self._headers.get("location", ""))
         except BaseException:
@@ -153,7 +151,7 @@ class Opened:
             self._exchange.end()
             self._state.running.discard(self._exchange)
         if self._connection is not None:
-            self._state.give_back(place_of(self._request), self._connection)
+            self._state.give_back(self._connection)
 
     @property
     def _running(self) -> tuple[Exchange, Connection]:
@@ -204,41 +202,47 @@ class Chunks:
 class _State:
     """What one event loop has: the idle connections, and the exchanges that run."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        from lollms_runtime.transport.connections import Alarm
+
         self.running: set[Exchange] = set()
+        self._alarm = Alarm(loop)
         self._idle: Idle[Connection] = Idle()
+        self._routes = Routes()
         self._tls = TlsContexts()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     async def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Connection, Head]:
         """Send the request and wait for the headers, over a kept connection if there is one."""
-        from lollms_runtime.transport.http11 import request_parts
+        from lollms_runtime.transport.http11 import request_bytes
 
-        parts, place = request_parts(request), place_of(request)
-        connection = self._idle.take(place) or await self._connect(place, exchange)
+        route = self._routes.get(request)
+        data = request_bytes(request, route.target, route.host)
+        connection = self._idle.take(route.place) or await self._connect(route.place, exchange)
         try:
-            head = await connection.ask(exchange, parts)
+            head = await connection.ask(exchange, request.method, data, request.body)
             if head.status < 200:
                 raise failures.malformed(exchange.url, f"it begins with status {head.status}")
         except BaseException as error:
             if connection.kept and isinstance(error, ConnectFailed):
-                self._idle.forget(place)
+                self._idle.forget(route.place)
             connection.close()
             raise
         return connection, head
 
-    def give_back(self, place: Place, connection: Connection) -> None:
+    def give_back(self, connection: Connection) -> None:
         """Keep the connection for the next request if it can have one; else close it."""
-        if connection.http.complete and not connection.is_readable and connection.http.again():
+        if connection.reusable:
             connection.kept = True
-            self._idle.give(place, connection)
+            self._idle.give(connection.place, connection)
         else:
             connection.close()
 
     async def _connect(self, place: Place, exchange: Exchange) -> Connection:
         from lollms_runtime.transport.connections import connected, look_up
 
-        connection = await connected(await look_up(place.host, place.port, exchange), exchange)
+        addresses = await look_up(place.host, place.port, exchange)
+        connection = await connected(addresses, exchange, place, self._alarm)
         self._connections.add(connection)
         if place.scheme == "https":
             await connection.start_tls(self._tls.get(place.verified, exchange.url), place.host)
@@ -248,6 +252,7 @@ class _State:
         for exchange in tuple(self.running):
             exchange.abort()
         self._idle.close()
+        self._alarm.close()
 
     def forget(self) -> None:
         """Let go of the connections of a loop that does not run any more."""

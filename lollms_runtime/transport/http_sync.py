@@ -1,4 +1,4 @@
-"""The synchronous transport of the library: HTTP/1.1 over sockets of our own (see `sockets` and `http11`).
+"""The synchronous transport: HTTP/1.1 over sockets of our own (see `sockets` and `http11`).
 
 An HTTP client with cookies, redirects, proxies and environment variables is not used: we want none of these, and it
 would cost as much again for each piece of a stream.
@@ -18,17 +18,17 @@ from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.idle import Idle
 from lollms_runtime.transport.limits import body_of
-from lollms_runtime.transport.wire import Place, TlsContexts, joined, place_of, text_of
+from lollms_runtime.transport.wire import Place, Routes, TlsContexts
 
 if TYPE_CHECKING:
-    from lollms_runtime.transport.exchange import Exchange
+    from lollms_runtime.transport.exchange import ThreadExchange
     from lollms_runtime.transport.http11 import Head
     from lollms_runtime.transport.sockets import Wire
 
-__all__ = ["H11Transport"]
+__all__ = ["HttpTransport"]
 
 
-class H11Transport:
+class HttpTransport:
     """HTTP for threads. One object serves any number of them, and starts afresh in a forked child.
 
     `close()` ends the exchanges that are running and closes the idle connections; the object can be used again.
@@ -41,13 +41,13 @@ class H11Transport:
     @contextlib.contextmanager
     def open(self, request: HttpRequest, cancel: Cancel) -> Iterator[Response]:
         """See `Transport.open`; also raises `InvalidRequest` for an address or header that cannot be sent."""
-        from lollms_runtime.transport.exchange import Exchange
+        from lollms_runtime.transport.exchange import ThreadExchange
 
         state = self._state
         if state.pid != os.getpid():  # a forked child must not use its parent's connections, nor its locks
             state.forget()
             state = self._state = _State()
-        exchange = Exchange(request)
+        exchange = ThreadExchange(request)
         state.running.add(exchange)
         response: Response | None = None
         try:
@@ -61,7 +61,7 @@ class H11Transport:
             exchange.end()
             state.running.discard(exchange)
             if response is not None:
-                state.give_back(place_of(request), response.wire)
+                state.give_back(response.wire)
 
     def close(self) -> None:
         """End what is running and close all connections."""
@@ -72,12 +72,12 @@ class H11Transport:
 class Response:
     """A response whose headers have come; see `base.Response`. `wire` is the connection that it came over."""
 
-    def __init__(self, wire: Wire, head: Head, exchange: Exchange, cancel: Cancel, limits: Limits) -> None:
+    def __init__(self, wire: Wire, head: Head, exchange: ThreadExchange, cancel: Cancel, limits: Limits) -> None:
         self.wire = wire
         self._exchange = exchange
         self._cancel = cancel
         self._status = head.status
-        self._headers = joined((text_of(name), text_of(value)) for name, value in head.headers)
+        self._headers = head.headers
         self._limits = limits
 
     @property
@@ -120,40 +120,43 @@ class _State:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.running: set[Exchange] = set()
+        self.running: set[ThreadExchange] = set()
         self._idle: Idle[Wire] = Idle()
+        self._routes = Routes()
         self._tls = TlsContexts()
         self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
 
-    def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Wire, Head]:
+    def send(self, request: HttpRequest, exchange: ThreadExchange) -> tuple[Wire, Head]:
         """Send the request and wait for the headers, over a kept connection if there is one."""
-        from lollms_runtime.transport.http11 import request_parts
+        from lollms_runtime.transport.http11 import request_bytes
 
-        parts, place = request_parts(request), place_of(request)
-        wire = self._idle.take(place) or self._connect(place, exchange)
+        route = self._routes.get(request)
+        data = request_bytes(request, route.target, route.host) + request.body
+        wire = self._idle.take(route.place) or self._connect(route.place, exchange)
         try:
-            head = wire.ask(exchange, parts)
+            head = wire.ask(exchange, request.method, data)
             if head.status < 200:
                 raise failures.malformed(exchange.url, f"it begins with status {head.status}")
         except BaseException as error:
             if wire.kept and isinstance(error, ConnectFailed):
-                self._idle.forget(place)
+                self._idle.forget(route.place)
             wire.close()
             raise
         return wire, head
 
-    def give_back(self, place: Place, wire: Wire) -> None:
+    def give_back(self, wire: Wire) -> None:
         """Keep the connection for the next request if it can have one; else close it."""
-        if wire.http.complete and not wire.ended and wire.http.again():
+        if wire.http.reusable and not wire.ended:
             wire.kept = True
-            self._idle.give(place, wire)
+            self._idle.give(wire.place, wire)
         else:
             wire.close()
 
-    def _connect(self, place: Place, exchange: Exchange) -> Wire:
+    def _connect(self, place: Place, exchange: ThreadExchange) -> Wire:
         from lollms_runtime.transport.sockets import connected, look_up
 
         wire = connected(look_up(place.host, place.port, exchange), exchange)
+        wire.place = place
         self._wires.add(wire)
         if place.scheme == "https":
             wire.start_tls(self._tls.get(place.verified, exchange.url), place.host)
