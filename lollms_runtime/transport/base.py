@@ -2,8 +2,8 @@
 
 Two implementations over one parser, one conformance suite: sockets for threads (`http_sync`) and connections of an
 event loop for coroutines (`http_async`), in the library as in the server. Both keep connections alive, follow no
-redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not ask for, unpack gzip under the limits of
-`Limits`, and raise only errors of `lollms_core.errors`.
+redirect, keep no cookie, verify TLS, read no proxy setting that the caller did not ask for, unpack gzip under the
+limits of `Limits`, and raise only errors of `lollms_core.errors`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The connections of one event loop.
 
 They keep the two rules of `sockets`: a connection belongs to its exchange from the first moment on and is aborted the
-moment that is told to stop, and time-outs are deadlines of the exchange. One timer serves all waits of a loop, set to
-the earliest moment at which one of them can be over, so that neither a request nor a chunk costs a timer.
+moment that is told to stop, and time-outs are deadlines of the exchange. One timer serves all waits of a loop.
 
 What comes is parsed at once, by a parser in C, and what it was is kept; only the reader's task is woken once for it.
 """
@@ -11,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from lollms_core.errors import LollmsError
+from lollms_runtime.alarm import Alarm
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.threads import in_background
 from lollms_runtime.transport import failures
@@ -27,51 +26,11 @@ from lollms_runtime.transport.http11 import Head, Http11, NotHttp
 from lollms_runtime.transport.pace import GATHER
 from lollms_runtime.transport.wire import Place
 
-__all__ = ["Alarm", "Connection", "connected", "look_up"]
+__all__ = ["Connection", "connected", "look_up"]
 
 _READ_AHEAD = 64 * 1024  # bytes that may wait for the reader before the connection is told to pause
 _PIECE = 64 * 1024  # bytes of one read; those above us count the pieces that may wait, not their bytes
 _WRITTEN = 256 * 1024  # bytes of a request that are written at once; with TLS, others would wait for more
-
-
-class Alarm:
-    """The time-outs of an event loop's waits, with one timer for all."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._waits: dict[Connection, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._at = math.inf
-
-    def set(self, connection: Connection, moment: float) -> None:
-        """Call `connection.expire` at this moment of the monotonic clock, unless it is cleared before."""
-        self._waits[connection] = moment
-        if moment < self._at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._at = moment
-            self._timer = self.loop.call_later(moment - time.monotonic(), self._look)
-
-    def clear(self, connection: Connection) -> None:
-        """The wait is over."""
-        self._waits.pop(connection, None)
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        self._timer, self._at = None, math.inf
-        late = [each for each, moment in self._waits.items() if moment <= now]
-        for each in late:
-            del self._waits[each]
-            each.expire()
-        if self._waits:
-            self._at = min(self._waits.values())
-            self._timer = self.loop.call_later(self._at - now, self._look)
-
-    def close(self) -> None:
-        """Forget the timer; those that wait are woken in another way."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._at = None, math.inf
 
 
 async def look_up(host: str, port: int, exchange: Exchange) -> list[Any]:
@@ -110,13 +69,13 @@ class _LookUp:
             self.found.set_result([])
 
 
-async def connected(addresses: Sequence[Any], exchange: Exchange, place: Place, alarm: Alarm) -> Connection:
+async def connected(addresses: Sequence[Any], exchange: Exchange, make: Callable[[Exchange], Connection]) -> Connection:
     """A connection to the first address that accepts one. Raises the errors of the exchange."""
     last = OSError()
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
         # An address that swallows packets must leave time for the next one.
         seconds = exchange.patience() / (len(addresses) - index)
-        connection = Connection(exchange, place, alarm)
+        connection = make(exchange)
         try:
             await connection.connect(socket.socket(family, kind, protocol), address, seconds)
             return connection
@@ -128,13 +87,13 @@ async def connected(addresses: Sequence[Any], exchange: Exchange, place: Place, 
 class Connection(asyncio.Protocol):
     """A connection of one event loop, and the exchange that uses it at the moment."""
 
-    def __init__(self, exchange: Exchange, place: Place, alarm: Alarm) -> None:
+    def __init__(self, exchange: Exchange, place: Place, loop: asyncio.AbstractEventLoop, alarm: Alarm) -> None:
         self.ended = False
         self.kept = False
         self.place = place
         self.http = Http11()
         self._alarm = alarm
-        self._loop = alarm.loop
+        self._loop = loop
         self._exchange = exchange
         self._over = False  # nothing more will come, though the reader may not know yet
         self._connecting: asyncio.Future[None] | None = None
@@ -294,7 +253,7 @@ class Connection(asyncio.Protocol):
         Not by `asyncio.timeout`: it cancels the task, and of two cancellations in one turn of the loop only the first
         one's message arrives. A stop would go unnoticed.
         """
-        self._alarm.set(self, now + self._exchange.patience())
+        self._alarm.set(self, now + self._exchange.patience(), self._loop)
         waiter = self._waiter = self._loop.create_future()
         try:
             expired = await waiter

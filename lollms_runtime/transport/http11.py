@@ -1,4 +1,4 @@
-"""HTTP/1.1 over one connection, without the connection: what to send, and what the bytes that came mean.
+"""HTTP/1.1 over one connection, without the connection: what the bytes that came mean.
 
 `httptools` (the parser of Node.js, in C) knows the protocol; what it leaves to its users is done here. It sets no limit
 to a head, or to what stands around the pieces of a body, so both are counted. It does not know that the answer to a
@@ -17,10 +17,9 @@ from typing import NamedTuple
 
 import httptools
 
-from lollms_core.protocols.base import HttpRequest
-from lollms_runtime.transport.wire import headers_to_send, text_of
+from lollms_runtime.transport.wire import text_of
 
-__all__ = ["Head", "Http11", "NotHttp", "request_bytes"]
+__all__ = ["Head", "Http11", "NotHttp"]
 
 _AROUND_BODY = 100 * 1024  # bytes of a head, or between two pieces of a body
 _SWITCHING = 101
@@ -36,16 +35,6 @@ class Head(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-
-
-def request_bytes(request: HttpRequest, target: str, host: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """The head of a request, the empty line included. Raises `InvalidRequest` for a header that cannot be sent.
-
-    `headers`, with names in lower case, take the place of the request's own.
-    """
-    every = {"host": host, **headers_to_send(request), **(headers or {})}
-    lines = "".join([f"{name}: {value}\r\n" for name, value in every.items()])
-    return f"{request.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("ascii")
 
 
 class Http11:

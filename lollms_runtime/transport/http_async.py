@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lollms_core.errors import ConnectFailed, IdleTimeout, TruncatedStream
 from lollms_core.protocols.base import HttpRequest, Limits
+from lollms_runtime.alarm import Alarm
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.idle import Idle
 from lollms_runtime.transport.limits import Body, body_of
@@ -203,10 +204,9 @@ class _State:
     """What one event loop has: the idle connections, and the exchanges that run."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        from lollms_runtime.transport.connections import Alarm
-
         self.running: set[Exchange] = set()
-        self._alarm = Alarm(loop)
+        self._loop = loop
+        self._alarm = Alarm()
         self._idle: Idle[Connection] = Idle()
         self._routes = Routes()
         self._tls = TlsContexts()
@@ -214,10 +214,8 @@ class _State:
 
     async def send(self, request: HttpRequest, exchange: Exchange) -> tuple[Connection, Head]:
         """Send the request and wait for the headers, over a kept connection if there is one."""
-        from lollms_runtime.transport.http11 import request_bytes
-
         route = self._routes.get(request)
-        data = request_bytes(request, route.target, route.host)
+        data = route.head(request)
         connection = self._idle.take(route.place) or await self._connect(route.place, exchange)
         try:
             head = await connection.ask(exchange, request.method, data, request.body)
@@ -239,10 +237,10 @@ class _State:
             connection.close()
 
     async def _connect(self, place: Place, exchange: Exchange) -> Connection:
-        from lollms_runtime.transport.connections import connected, look_up
+        from lollms_runtime.transport.connections import Connection, connected, look_up
 
         addresses = await look_up(place.host, place.port, exchange)
-        connection = await connected(addresses, exchange, place, self._alarm)
+        connection = await connected(addresses, exchange, lambda asks: Connection(asks, place, self._loop, self._alarm))
         self._connections.add(connection)
         if place.scheme == "https":
             await connection.start_tls(self._tls.get(place.verified, exchange.url), place.host)

@@ -128,10 +128,8 @@ class _State:
 
     def send(self, request: HttpRequest, exchange: ThreadExchange) -> tuple[Wire, Head]:
         """Send the request and wait for the headers, over a kept connection if there is one."""
-        from lollms_runtime.transport.http11 import request_bytes
-
         route = self._routes.get(request)
-        data = request_bytes(request, route.target, route.host) + request.body
+        data = route.head(request) + request.body
         wire = self._idle.take(route.place) or self._connect(route.place, exchange)
         try:
             head = wire.ask(exchange, request.method, data)

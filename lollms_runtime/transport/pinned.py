@@ -20,10 +20,10 @@ from lollms_core.safety.urls import Url
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import ThreadExchange
-from lollms_runtime.transport.http11 import Head, request_bytes
+from lollms_runtime.transport.http11 import Head
 from lollms_runtime.transport.limits import body_of
 from lollms_runtime.transport.sockets import LookUp, Wire, connected, look_up, system_look_up
-from lollms_runtime.transport.wire import tls_context
+from lollms_runtime.transport.wire import header_lines, length_line, tls_context
 
 __all__ = ["Approve", "PinnedResponse", "open_pinned"]
 
@@ -90,5 +90,6 @@ def open_pinned(
 
 def _bytes_of(url: Url, request: HttpRequest) -> bytes:
     host = url.origin.partition("://")[2]
-    own = {"host": host, "accept-encoding": "identity", "connection": "close"}
-    return request_bytes(request, url.target, host, own) + request.body
+    lines = header_lines(host, request.headers, {"host": host, "accept-encoding": "identity", "connection": "close"})
+    head = f"{request.method} {url.target} HTTP/1.1\r\n{lines}{length_line(request)}\r\n"
+    return head.encode("ascii") + request.body

@@ -8,13 +8,24 @@ import re
 import ssl
 import sys
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
 
-__all__ = ["Place", "Route", "Routes", "TlsContexts", "headers_to_send", "split", "text_of", "tls_context"]
+__all__ = [
+    "Place",
+    "Route",
+    "Routes",
+    "TlsContexts",
+    "header_lines",
+    "length_line",
+    "split",
+    "text_of",
+    "tls_context",
+]
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -27,26 +38,33 @@ _CERTIFICATES = (  # where systems keep those they trust
     "/etc/ssl/cert.pem",
 )
 
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _REMEMBERED = 100  # routes of one transport
 
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "expect", "transfer-encoding", "upgrade"})
 
 
-def headers_to_send(request: HttpRequest) -> dict[str, str]:
-    """The request's headers and ours. Raises `InvalidRequest` for a value that would break out of its line.
+def header_lines(host: str, given: Mapping[str, str], ours: Mapping[str, str] | None = None) -> str:
+    """The lines of all headers but the length. Raises `InvalidRequest` for a value that would break out of its line.
 
-    How the bytes travel is not the caller's to say: replies are unpacked by us, under our limits, and `body` is
-    complete, so its length is known.
+    How the bytes travel is not the caller's to say: replies are unpacked by us, under our limits, and the body is
+    complete, so its length is known. `ours`, with names in lower case, take the place of given ones.
     """
-    headers = {"accept-encoding": "identity, gzip", "user-agent": "lollms"}
-    for name, value in request.headers.items():
+    headers = {"host": host, "accept-encoding": "identity, gzip", "user-agent": "lollms"}
+    for name, value in given.items():
         if _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
             raise failures.bad_header(name)
         if name not in _OURS:
             headers[name] = value
-    if request.body or request.method in ("POST", "PUT", "PATCH"):
-        headers["content-length"] = str(len(request.body))
-    return headers
+    headers.update(ours or {})
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def length_line(request: HttpRequest) -> str:
+    """The line that tells the length of a request's body, if it must."""
+    if request.body or request.method in _WITH_BODY:
+        return f"content-length: {len(request.body)}\r\n"
+    return ""
 
 
 def split(url: str) -> SplitResult:
@@ -70,12 +88,28 @@ class Place(NamedTuple):
     verified: bool
 
 
-class Route(NamedTuple):
-    """Where a request goes, and what its first lines say of that."""
+class Route:
+    """Where a request goes. `head` is what stands at its beginning.
 
-    place: Place
-    target: str
-    host: str
+    The lines of the last request's headers are kept: nearly always the next one has the same.
+    """
+
+    __slots__ = ("_host", "_last", "_target", "place")
+
+    def __init__(self, url: str, verify: bool) -> None:
+        parts = split(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.place = Place(parts.scheme, parts.hostname or "", port, verify or parts.scheme == "http")
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._host = parts.netloc
+        self._last: tuple[Mapping[str, str], str] | None = None  # one object, since threads share a route
+
+    def head(self, request: HttpRequest) -> bytes:
+        """The head of a request, the empty line included. Raises `InvalidRequest` for a header that cannot be sent."""
+        last = self._last
+        if last is None or last[0] != request.headers:
+            last = self._last = (dict(request.headers), header_lines(self._host, request.headers))
+        return f"{request.method} {self._target} HTTP/1.1\r\n{last[1]}{length_line(request)}\r\n".encode("ascii")
 
 
 class Routes:
@@ -91,15 +125,8 @@ class Routes:
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = self._known[key] = _route(*key)
+            known = self._known[key] = Route(*key)
         return known
-
-
-def _route(url: str, verify: bool) -> Route:
-    parts = split(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    place = Place(parts.scheme, parts.hostname or "", port, verify or parts.scheme == "http")
-    return Route(place, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), parts.netloc)
 
 
 def text_of(data: bytes) -> str:

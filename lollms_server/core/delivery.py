@@ -27,19 +27,17 @@ from lollms_core.protocols.lollms_wire import (
     reply_output,
 )
 from lollms_core.types import Batch, Reply
+from lollms_runtime.alarm import Alarm
 from lollms_runtime.secrets import Scrubber
 from lollms_server.core.requests import LOG, RequestContext
-from lollms_server.core.responses import Send, let_go, public_message, send_error
+from lollms_server.core.responses import ABORT, WHOLE, Send, let_go, public_message, send_error
 from lollms_server.core.services import Patience
 from lollms_server.core.work import Work
 
-__all__ = ["ABORT", "deliver"]
+__all__ = ["deliver"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-ABORT = "lollms.abort"
-"""The extension of our HTTP server that breaks a connection at once, for a caller that does not read."""
 
 _JSON = (b"content-type", b"application/json")
 _STREAM_HEADERS = [
@@ -57,12 +55,14 @@ async def deliver(work: Work, scope: Scope, receive: Receive, send: Send) -> Non
     if work.asked.stream:
         await _stream(work, scope, receive, send, patience, scrubber)
     else:
-        await _whole(work, receive, send, patience, scrubber)
+        await _whole(work, scope, receive, send, patience, scrubber)
 
 
-async def _whole(work: Work, receive: Receive, send: Send, patience: Patience, scrubber: Scrubber) -> None:
+async def _whole(
+    work: Work, scope: Scope, receive: Receive, send: Send, patience: Patience, scrubber: Scrubber
+) -> None:
     context = work.context
-    watch = _Watch(context, receive, patience.watch_after)
+    watch = _Watch(context, receive, patience.watch_after, work.house.alarm)
     try:
         reply = await work.run(_nowhere)
     except Exception as error:
@@ -76,8 +76,10 @@ async def _whole(work: Work, receive: Receive, send: Send, patience: Patience, s
     seconds = round(time.monotonic() - context.started, 6)
     body = encode_response(GenerateResponse(context.personality, context.id, reply_output(reply), seconds))
     length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length]})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    at_once = (scope.get("extensions") or {}).get(WHOLE)
+    if at_once is None or not at_once(200, [_JSON, length], body):
+        await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length]})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 async def _nowhere(batch: Batch) -> None:
@@ -88,7 +90,7 @@ async def _stream(
     work: Work, scope: Scope, receive: Receive, send: Send, patience: Patience, scrubber: Scrubber
 ) -> None:
     context = work.context
-    watch = _Watch(context, receive, patience.watch_after)
+    watch = _Watch(context, receive, patience.watch_after, work.house.alarm)
     wire = _Wire(context, send, patience)
     failed: LollmsError | None = None
     try:
@@ -150,17 +152,18 @@ def _outward(error: Exception, context: RequestContext, scrubber: Scrubber) -> L
 class _Watch:
     """Stops the work when the caller leaves. Begins a moment after the work, and ends with it."""
 
-    __slots__ = ("_context", "_loop", "_receive", "_task", "_timer")
+    __slots__ = ("_alarm", "_context", "_loop", "_receive", "_task")
 
-    def __init__(self, context: RequestContext, receive: Receive, after: float) -> None:
+    def __init__(self, context: RequestContext, receive: Receive, after: float, alarm: Alarm) -> None:
         self._context = context
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
         self._loop = context.loop or asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(after, self._begin)
+        self._alarm = alarm
+        alarm.set(self, context.started + after, self._loop)
 
-    def _begin(self) -> None:
-        self._timer = None
+    def expire(self) -> None:
+        """The moment is over: watch."""
         self._task = self._loop.create_task(self._wait())
 
     async def _wait(self) -> None:
@@ -169,9 +172,9 @@ class _Watch:
         self._context.cancel("disconnected")
 
     async def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        elif self._task is not None:
+        if self._task is None:
+            self._alarm.clear(self)
+        else:
             self._task.cancel()
             await asyncio.wait([self._task])
 

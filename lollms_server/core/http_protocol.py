@@ -21,13 +21,16 @@ goes on until several wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import httptools
 from typing_extensions import override
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from lollms_server.core.responses import ABORT, WHOLE, Header
 
 __all__ = ["LimitedHttpProtocol", "protocol_class"]
 
@@ -87,7 +90,7 @@ class _Flow(FlowControl):
 
     @override
     def resume_reading(self) -> None:
-        if not self._full():
+        if self.read_paused and not self._full():
             super().resume_reading()
 
 
@@ -111,6 +114,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: int | None = None
         self._around_body = 0
+        self._idle_until = 0.0
         self._running: RequestResponseCycle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -124,6 +128,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._owe_nothing()
         self._forget_unread()
+        self._unset_keepalive_if_required()
         self.pipeline.clear()
         super().connection_lost(exc)
         if (running := self._running) is not None and not running.response_complete:  # uvicorn tells the last one
@@ -139,7 +144,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._deadline = self.loop.time() + self.body_seconds
             self._around_body += self._chunk
         before = self._state
-        self._unset_keepalive_if_required()
         try:
             self._parse(data)
         except httptools.HttpParserError:
@@ -187,11 +191,6 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = self._chunk
 
     @override
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._state == _HEAD:  # else it follows a body
-            super().on_header(name, value)
-
-    @override
     def on_headers_complete(self) -> None:
         if len(self.headers) > self.max_headers or self._head_size() > self.max_head_bytes:
             self._refusal = 431
@@ -205,10 +204,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return  # it comes again, without the offer
         self._state = _BODY
         self._around_body = 0
+        extensions: dict[str, Any] = {ABORT: {"now": self._abort}}
+        self.scope["extensions"] = extensions
         super().on_headers_complete()
+        self.headers = []  # what follows the body is not among those that the application has
         self.flow.resume_reading()
         if self.scope["method"] != "HEAD":  # else there is no body to come
             self.cycle.transport = cast(asyncio.Transport, HeadWithBody(self.transport, self.loop))
+            extensions[WHOLE] = partial(self._whole, self.cycle)
+
+    def _abort(self) -> None:
+        self.transport.abort()
+
+    def _whole(self, cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """See `WHOLE`. It does in one step what the two messages do; anything unusual is left to them."""
+        if cycle.response_started or cycle.disconnected or not cycle.keep_alive or self.flow.write_paused:
+            return False
+        lines = [b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers)]
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -228,10 +245,27 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     @override
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        """As uvicorn does it, but for the time that a connection may be idle: its timer is not set anew each time."""
+        self.server_state.total_requests += 1
         if not self.transport.is_closing():
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            else:
+                self._idle_until = self.loop.time() + self.timeout_keep_alive
+                if self.timeout_keep_alive_task is None:
+                    self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._look_idle)
             self.flow.resume_reading()  # one less waits now
         self._watch_unread()
+
+    def _look_idle(self) -> None:
+        """Close a connection that has had nothing to do for long enough; one that works is looked at afterwards."""
+        self.timeout_keep_alive_task = None
+        if self._state != _IDLE or (self.cycle is not None and not self.cycle.response_complete):
+            return
+        if (left := self._idle_until - self.loop.time()) > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self._look_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     @override
     def pause_writing(self) -> None:

@@ -27,8 +27,7 @@ from typing import Any, TypeAlias
 import uvicorn
 from typing_extensions import override
 
-from lollms_server.core.delivery import ABORT
-from lollms_server.core.http_protocol import LimitedHttpProtocol, protocol_class
+from lollms_server.core.http_protocol import protocol_class
 from lollms_server.core.loop_threads import LoopThreads
 from lollms_server.core.services import Services
 
@@ -64,7 +63,7 @@ class HttpServer(uvicorn.Server):
         limits = services.loaded.config.limits
         config = uvicorn.Config(
             app,
-            http=_with_abort(protocol_class(limits.header_timeout, limits.body_timeout)),
+            http=protocol_class(limits.header_timeout, limits.body_timeout),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -182,17 +181,3 @@ def _silence(logger: logging.Logger) -> Iterator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _with_abort(base: type[LimitedHttpProtocol]) -> type[LimitedHttpProtocol]:
-    class Protocol(base):  # type: ignore[misc, valid-type]  # the class of the configured limits
-        """The protocol, with the extension that breaks a connection at once."""
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self.scope["extensions"] = {ABORT: {"now": self.abort}}
-
-        def abort(self) -> None:
-            self.transport.abort()
-
-    return Protocol

@@ -16,10 +16,30 @@ import msgspec
 
 from lollms_core.errors import ConfigError, InternalError, LollmsError, StorageError, meaning
 
-__all__ = ["FieldError", "Header", "Send", "error_body", "error_headers", "let_go", "public_message", "send_error"]
+__all__ = [
+    "ABORT",
+    "WHOLE",
+    "FieldError",
+    "Header",
+    "Send",
+    "error_body",
+    "error_headers",
+    "let_go",
+    "public_message",
+    "send_error",
+]
 
 Header: TypeAlias = tuple[bytes, bytes]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ABORT = "lollms.abort"
+"""The extension of our HTTP server that breaks a connection at once, for a caller that does not read."""
+
+WHOLE = "lollms.whole"
+"""The extension of our HTTP server that sends a whole answer in one step: `(status, headers, body) -> whether it did`.
+
+Not every answer can be sent so; then the two messages of ASGI must follow. The headers must be fit to be sent.
+"""
 
 INTERNAL = "Something went wrong in the server. Its log has the details under this request id."
 _INTERNAL_KINDS = (InternalError, ConfigError, StorageError)

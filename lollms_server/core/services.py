@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
+from lollms_runtime.alarm import Alarm
 from lollms_server.core.bindings.manager import BindingManager
 from lollms_server.core.config import LoadedConfig
 from lollms_server.core.functions import FunctionManager
@@ -27,7 +28,7 @@ class Patience(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of a running server. `version` is the program's."""
+    """The parts of a running server. `version` is the program's; `alarm` serves the many short waits of requests."""
 
     loaded: LoadedConfig
     manager: BindingManager
@@ -38,3 +39,4 @@ class Services:
     reloader: Reloader
     patience: Patience
     version: str
+    alarm: Alarm = field(default_factory=Alarm)

@@ -8,16 +8,17 @@ the system reset the connection, and many clients would never see why they were 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 from lollms_core.errors import LollmsError, PayloadTooLarge, TooManyRequests
-from lollms_server.core.responses import Header, Send, send_error
+from lollms_server.core.responses import WHOLE, Header, Send, send_error
 
 __all__ = ["Bodies", "GuardedExchange", "Message", "Receive"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Whole: TypeAlias = Callable[[int, Sequence[Header], bytes], bool]
 
 _CLOSE: Header = (b"connection", b"close")
 _DRAIN_BYTES = 1 << 20
@@ -46,6 +47,7 @@ class GuardedExchange:
         "_limit",
         "_receive",
         "_send",
+        "_whole",
         "closed",
         "has_body",
         "headers",
@@ -60,6 +62,7 @@ class GuardedExchange:
         self._send = send
         self._limit = self._left = limit
         self._bodies = bodies
+        self._whole: Whole | None = None
         self.request_id = request_id
         self.headers = headers
         self.has_body = False
@@ -75,6 +78,18 @@ class GuardedExchange:
             # A new message, not a change of theirs: an application may send the same object for every request.
             message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
         await self._send(message)
+
+    def extend(self, extensions: dict[str, Any]) -> None:
+        """Stand in the way of the server's extensions, too."""
+        self._whole = extensions.get(WHOLE)
+        if self._whole is not None:
+            extensions[WHOLE] = self._send_whole
+
+    def _send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        if self.closed or self.started or self._whole is None:
+            return False
+        self.started = self._whole(status, [*headers, *self.headers], body)
+        return self.started
 
     async def receive(self) -> Message:
         """The next part of the body. Over the limit the request is refused and the application sees a disconnect."""

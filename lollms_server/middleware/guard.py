@@ -123,6 +123,8 @@ class Guard:
         token = REQUEST_ID.set(request_id)
         ours = [(b"x-request-id", id_header), _NOSNIFF]
         exchange = GuardedExchange(receive, send, request_id, ours, self._limit, self._bodies)
+        if (extensions := scope.get("extensions")) is not None:
+            exchange.extend(extensions)
         length = seen.content_length
         exchange.has_body = seen.transfer_encoding is not None or (length is not None and length != b"0")
         try:
