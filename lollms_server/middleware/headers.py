@@ -49,7 +49,7 @@ def read(headers: Iterable[tuple[bytes, bytes]]) -> Seen:
         index = index_of(name)
         if index is not None:
             values[index] = value if values[index] is None else TWICE
-    return Seen._make(values)
+    return tuple.__new__(Seen, values)  # `Seen(*values)` takes five times as long
 
 
 def find(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
