@@ -76,9 +76,9 @@ class Mine(Binding):
 def write_binding(folder: Path, name: str, code: str = CODE, requirements: str = "[]", card: str = CARD) -> Path:
     place = folder / name
     place.mkdir(parents=True)
-    (place / "binding_card.yaml").write_text(card.format(name=name, requirements=requirements))
-    (place / "__init__.py").write_text(code.format(name=name))
-    (place / "helper.py").write_text("def answer(prompt):\n    return prompt.upper()\n")
+    (place / "binding_card.yaml").write_text(card.format(name=name, requirements=requirements), encoding="utf-8")
+    (place / "__init__.py").write_text(code.format(name=name), encoding="utf-8")
+    (place / "helper.py").write_text("def answer(prompt):\n    return prompt.upper()\n", encoding="utf-8")
     return place
 
 
@@ -375,7 +375,7 @@ def test_the_shipped_cards_are_sound() -> None:
     assert not problems
     for folder in SHIPPED.iterdir():
         if (source := folder / "__init__.py").is_file() and folder.is_dir():
-            assert len([line for line in source.read_text().splitlines() if line.strip()]) <= 25
+            assert len([line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]) <= 25
 
 
 HEALTH = """

@@ -217,7 +217,7 @@ def test_the_arrow_keys_find_what_was_typed_but_no_keys(service: ChaosServer, en
         talk.see(">>> ")
         leave(talk)
     kept = Path(env["LOLLMS_HOME"]) / "chat_history"
-    assert kept.read_text() == '"remember me"\n'
+    assert kept.read_text(encoding="utf-8") == '"remember me"\n'
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     with talking("chat", "--host", address, env=env) as talk:
         talk.see(">>> ")
@@ -233,12 +233,12 @@ def test_the_arrow_keys_find_what_was_typed_but_no_keys(service: ChaosServer, en
         talk.see("ok\r\n")
         talk.see(">>> ")
         leave(talk)
-    assert "gone" not in kept.read_text()
+    assert "gone" not in kept.read_text(encoding="utf-8")
 
 
 def test_tab_completes_commands_and_files(service: ChaosServer, env: dict[str, str], tmp_path: Path) -> None:
     address = service.add("say", saying("ok"))
-    (tmp_path / "some notes.txt").write_text("the notes")
+    (tmp_path / "some notes.txt").write_text("the notes", encoding="utf-8")
     with talking("chat", "--host", address, env=env, cwd=str(tmp_path)) as talk:
         talk.see(">>> ")
         talk.type("/att\tsome\t\r")

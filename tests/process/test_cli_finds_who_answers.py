@@ -104,11 +104,13 @@ def test_doctor_finds_nothing_wrong_with_a_running_server(server: Live, tmp_path
 def test_doctor_names_each_fault_and_fails(tmp_path: Path) -> None:
     key = tmp_path / "home" / "api_key"
     key.parent.mkdir(mode=0o700)
-    key.write_text("sk-0123456789abcdef\n")
+    key.write_text("sk-0123456789abcdef\n", encoding="utf-8")
     key.chmod(0o644)
     configs = tmp_path / "lollms_configs"
     configs.mkdir(mode=0o700)
-    (configs / "main_config.yaml").write_text("server:\n  prot: 9601\nsecurity:\n  allowed_api_keys: []\n")
+    (configs / "main_config.yaml").write_text(
+        "server:\n  prot: 9601\nsecurity:\n  allowed_api_keys: []\n", encoding="utf-8"
+    )
     (configs / "main_config.yaml").chmod(0o600)
     address = f"http://127.0.0.1:{free_port()}"
     done = lollms("doctor", "--config-dir", str(configs), "--host", address, env=home(tmp_path))
@@ -127,7 +129,7 @@ def test_serve_shows_a_key_once_serves_and_ends_with_ctrl_c(tmp_path: Path) -> N
     env = home(tmp_path, LOLLMS_PORT=str(number), LOLLMS_CONFIG_DIR=str(tmp_path / "lollms_configs"))
     with ended(start("serve", env=env)) as process:
         greeting = read_until(process.stdout, b"  curl ").decode()
-        key = (tmp_path / "home" / "api_key").read_text().strip()
+        key = (tmp_path / "home" / "api_key").read_text(encoding="utf-8").strip()
         assert f"export LOLLMS_API_KEY={key}\n" in greeting
         done = lollms(QUESTION, env=env)
         assert (done.returncode, "Paris" in done.stdout) == (0, True), done.stderr
@@ -144,7 +146,9 @@ def test_serve_shows_a_key_once_serves_and_ends_with_ctrl_c(tmp_path: Path) -> N
 def test_serve_refuses_a_broken_configuration_in_a_line(tmp_path: Path) -> None:
     configs = tmp_path / "lollms_configs"
     configs.mkdir(mode=0o700)
-    (configs / "main_config.yaml").write_text("server:\n  port: twelve\nsecurity:\n  allowed_api_keys: [short]\n")
+    (configs / "main_config.yaml").write_text(
+        "server:\n  port: twelve\nsecurity:\n  allowed_api_keys: [short]\n", encoding="utf-8"
+    )
     (configs / "main_config.yaml").chmod(0o600)
     done = lollms("serve", "--config-dir", str(configs), env=home(tmp_path))
     assert done.returncode == 78

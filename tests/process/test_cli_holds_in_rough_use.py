@@ -219,7 +219,7 @@ def test_each_answer_of_a_chat_is_followed_by_an_empty_line(service: ChaosServer
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_tab_completes_in_an_interactive_bash(env: dict[str, str], tmp_path: Path) -> None:
     program = tmp_path / "lollms"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lollms_cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lollms_cli "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     given = {**env, "PATH": f"{tmp_path}:{env['PATH']}", "PYTHONPATH": str(ROOT), "PS1": "$ "}
     process, terminal = pty.fork()

@@ -59,8 +59,8 @@ def house(tmp_path: Path) -> Path:
     suite = wheel(folder, "lollms_suite", "0.1.0", SUITE, {})
     info = tmp_path / "site" / "lollms_suite-0.1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(SUITE)
-    (info / "direct_url.json").write_text(json.dumps({"url": suite.as_uri(), "archive_info": {}}))
+    (info / "METADATA").write_text(SUITE, encoding="utf-8")
+    (info / "direct_url.json").write_text(json.dumps({"url": suite.as_uri(), "archive_info": {}}), encoding="utf-8")
     return folder
 
 
@@ -76,7 +76,7 @@ def run(tmp_path: Path, house: Path) -> Run:
             "PIP_TARGET": str(tmp_path / "target"),
         }
         (tmp_path / "here").mkdir(exist_ok=True)
-        (tmp_path / "here" / "pip.py").write_text("raise SystemExit('a stranger was run')")
+        (tmp_path / "here" / "pip.py").write_text("raise SystemExit('a stranger was run')", encoding="utf-8")
         return subprocess.run(
             [sys.executable, "-P", "-m", "lollms_cli", "install", *arguments],
             cwd=tmp_path / "here",
@@ -114,7 +114,7 @@ def test_without_a_terminal_it_installs_nothing_and_names_the_flag(run: Run, tmp
 
 def test_a_source_package_is_never_built(run: Run, house: Path, tmp_path: Path) -> None:
     (house / "lollms_test_part-1.5-py3-none-any.whl").unlink()
-    script = f"open({str(tmp_path / 'built')!r}, 'w')".encode()
+    script = f"open({str(tmp_path / 'built')!r}, 'w', encoding='utf-8')".encode()
     with tarfile.open(house / "lollms_test_part-1.5.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo("lollms_test_part-1.5/setup.py")
         entry.size = len(script)
@@ -129,17 +129,17 @@ def test_a_source_package_is_never_built(run: Run, house: Path, tmp_path: Path) 
 def test_hashes_are_required_where_they_are_asked_for(run: Run, house: Path, tmp_path: Path) -> None:
     digest = hashlib.sha256((house / "lollms_test_part-1.5-py3-none-any.whl").read_bytes()).hexdigest()
     listed = tmp_path / "lock.txt"
-    listed.write_text(f"lollms-test-part==1.5 --hash=sha256:{'0' * 64}\n")
+    listed.write_text(f"lollms-test-part==1.5 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
     wrong = run("tokens", "--yes", "--require-hashes", str(listed))
     assert wrong.returncode == 1
     assert not is_installed(tmp_path)
 
-    listed.write_text("")
+    listed.write_text("", encoding="utf-8")
     lacking = run("tokens", "--yes", "--require-hashes", str(listed))
     assert lacking.returncode == 1
     assert not is_installed(tmp_path)
 
-    listed.write_text(f"lollms-test-part==1.5 --hash=sha256:{digest}\n")
+    listed.write_text(f"lollms-test-part==1.5 --hash=sha256:{digest}\n", encoding="utf-8")
     right = run("tokens", "--yes", "--require-hashes", str(listed))
     assert right.returncode == 0, right.stderr
     assert is_installed(tmp_path)

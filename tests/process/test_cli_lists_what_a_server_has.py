@@ -17,6 +17,7 @@ from tests.support.chaos import ChaosServer, refused_url
 from tests.support.command_line import home, lollms, on_a_terminal
 from tests.support.raw_http import RawRequest, prompt
 from tests.support.server import KEY, PortsBinding, Served, running_server, write_config
+from tests.support.settled import settle
 
 PERSONALITY = """\
 name: writer
@@ -42,14 +43,16 @@ def server(tmp_path: Path) -> Iterator[Served]:
     )
     writer = folder / "personal_personalities" / "writer"
     writer.mkdir(parents=True, mode=0o700)
-    (writer / "config.yaml").write_text(PERSONALITY)
+    (writer / "config.yaml").write_text(PERSONALITY, encoding="utf-8")
     functions = folder / "personal_functions"
     functions.mkdir(mode=0o700)
-    (functions / "tools.py").write_text('async def double(n: int) -> int:\n    """Twice."""\n    return 2 * n\n')
+    (functions / "tools.py").write_text(
+        'async def double(n: int) -> int:\n    """Twice."""\n    return 2 * n\n', encoding="utf-8"
+    )
     loaded = load_config(config_dir, environ={}, further=("main",))
     with running_server({"main": PortsBinding(answer, places=1)}, loaded=loaded) as served:
         served.wait_until(lambda: served.services.manager.models != "loading", 20)
-        yield served
+        yield settle(served)
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ def test_reload_says_what_it_did_and_fails_if_anything_did(server: Served, env: 
     assert "kept\tmain" in done.stdout.splitlines()
     assert any(line.startswith("lollms: problem: broken: ") for line in done.stderr.splitlines())
     instance = server.services.loaded.folders.instances / "broken.yaml"
-    instance.write_text('type: openai_binding\nbase_url: "http://127.0.0.1:9/v1"\ndefault_model: x\n')
+    instance.write_text('type: openai_binding\nbase_url: "http://127.0.0.1:9/v1"\ndefault_model: x\n', encoding="utf-8")
     done = lollms("reload", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert "loaded\tbroken" in done.stdout.splitlines()

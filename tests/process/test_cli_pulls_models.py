@@ -195,7 +195,7 @@ def test_a_name_on_the_hub(chaos: ChaosServer, env: dict[str, str]) -> None:
     path = models(env) / REPO / "Tiny-Q4_K_M.gguf"
     assert (done.returncode, done.stdout) == (0, f"{path}\n"), done.stderr
     assert path.read_bytes() == MODEL
-    note = json.loads(path.with_name(path.name + ".json").read_text())
+    note = json.loads(path.with_name(path.name + ".json").read_text(encoding="utf-8"))
     assert (note["commit"], note["sha256"]) == (COMMIT, hashlib.sha256(MODEL).hexdigest())
     assert f'Use it: lollms -m {REPO}:Q4_K_M "..."' in done.stderr
     assert lollms("pull", f"{REPO}:q8_0", env=env).returncode == 0

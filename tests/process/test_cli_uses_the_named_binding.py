@@ -110,7 +110,7 @@ def test_a_key_is_typed_unseen(env: dict[str, str]) -> None:
     )
     assert code == 0
     assert b"sk-typed" not in shown
-    assert "sk-typed-0123456789" in (Path(env["LOLLMS_HOME"]) / "provider_keys.json").read_text()
+    assert "sk-typed-0123456789" in (Path(env["LOLLMS_HOME"]) / "provider_keys.json").read_text(encoding="utf-8")
 
 
 def test_ctrl_c_keeps_what_came_of_a_named_binding(ollama: OllamaServer, env: dict[str, str]) -> None:
@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_what_came_of_a_named_binding(ollama: OllamaServer, env: di
 def bash(line: str, env: dict[str, str], folder: Path) -> list[str]:
     """What bash itself offers at the end of a line: it parts the words as at a prompt, and calls our function."""
     program = folder / "lollms"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lollms_cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lollms_cli "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     words = line.replace(":", " : ").split() + ([""] if line.endswith(" ") else [])
     quoted = " ".join(f"'{word}'" for word in words)
@@ -176,7 +176,7 @@ def test_scripts_are_right_for_their_shell(shell: str, env: dict[str, str], tmp_
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not on this machine")
     file = tmp_path / "script"
-    file.write_text(script.stdout)
+    file.write_text(script.stdout, encoding="utf-8")
     assert subprocess.run([shell, "-n", str(file)], check=False, timeout=20).returncode == 0
 
 

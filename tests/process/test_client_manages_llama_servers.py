@@ -126,7 +126,7 @@ def test_switching_keeps_what_runs_and_says_when_it_cannot(models: Path) -> None
         client.generate_text("Hi")
         assert client.switch_model("b") and client.get_model_name() == "b"
         assert list(running(client)) == ["a", "b"]
-        (models / "broken.gguf").write_text("no model")
+        (models / "broken.gguf").write_text("no model", encoding="utf-8")
         assert not client.switch_model("absent") and not client.switch_model("broken")
         assert client.get_model_name() == "b"
         with pytest.raises(ModelLoadFailed, match="not a GGUF"):
@@ -232,13 +232,14 @@ def test_another_thread_stops_a_call_at_once(models: Path, behave: str) -> None:
 def test_cancelling_a_task_stops_its_call_and_keeps_the_server(models: Path, behave: str) -> None:
     async def cancel(client: AsyncLollmsClient) -> None:
         task = asyncio.create_task(client.complete("Hi"))
-        while not (there := binding_of(client).ps()) or not there[0]["calls"]:
+        reached = "ready" if behave == "endless" else "loading"
+        while not (there := binding_of(client).ps()) or not there[0]["calls"] or there[0]["state"] != reached:
             await asyncio.sleep(0.005)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(task, 0.3)
         there = binding_of(client).ps()
         assert there[0]["calls"] == 0
-        assert there[0]["state"] == ("ready" if behave == "endless" else "loading")
+        assert there[0]["state"] == reached
 
     asyncio.run(with_async_client(models, cancel, server_args=["--behave", behave]))
 
@@ -330,7 +331,7 @@ def test_a_forked_child_has_servers_of_its_own(models: Path) -> None:
             finally:
                 os._exit(0)
         os.close(writer)
-        with os.fdopen(reader) as pipe:
+        with os.fdopen(reader, encoding="utf-8") as pipe:
             pid, _, text = pipe.read().partition(" ")
         os.waitpid(child, 0)
         assert text == HELLO and int(pid) != running(client)["a"]

@@ -269,7 +269,7 @@ NOTHING_TO_WRITE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as a full or read-only disk, and for children as well
 try:
-    with open(sys.argv[1], "w") as file:
+    with open(sys.argv[1], "w", encoding="utf-8") as file:
         file.write("x")
 except OSError:
     print("cannot write", flush=True)

@@ -136,7 +136,7 @@ def test_a_forked_process_gets_an_engine_of_its_own() -> None:
             finally:
                 os._exit(0)
         os.close(writer)
-        with os.fdopen(reader) as pipe:
+        with os.fdopen(reader, encoding="utf-8") as pipe:
             said = pipe.read()
         os.waitpid(child, 0)
         pid, _, text = said.partition(" ")

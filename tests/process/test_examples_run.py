@@ -138,7 +138,7 @@ def count(folder: Path) -> None:
 
 def save(folder: Path) -> None:
     assert run(folder, "save_code.py", "code") == "code/block_0.py\n"
-    assert "return a + b" in (folder / "code" / "block_0.py").read_text()
+    assert "return a + b" in (folder / "code" / "block_0.py").read_text(encoding="utf-8")
     again = finish(folder, "save_code.py", "code")  # nothing is written over
     assert again.returncode == 1 and "FileExistsError" in again.stderr
     hostile = ["../up.py", "/tmp/x.py", ".hidden.py", "a/b.py", "a\\b.py", "x", "", "a.py\n", "-r.py", "ok_1.py"]

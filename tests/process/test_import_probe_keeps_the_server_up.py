@@ -24,13 +24,15 @@ def test_the_server_answers_at_once_and_lists_what_is_wrong(tmp_path: Path) -> N
     for name, code in FOLDERS.items():
         folder = own.code.parent.with_name(name)
         folder.mkdir()
-        (folder / "__init__.py").write_text(code)
-        (folder / "binding_card.yaml").write_text(own.card.read_text().replace("own_binding", f"{name}_binding"))
+        (folder / "__init__.py").write_text(code, encoding="utf-8")
+        (folder / "binding_card.yaml").write_text(
+            own.card.read_text(encoding="utf-8").replace("own_binding", f"{name}_binding"), encoding="utf-8"
+        )
     bare, twin = own.code.parent.with_name("bare"), own.code.parent.with_name("twin")
     for folder in (bare, twin):
         folder.mkdir()
-        (folder / "__init__.py").write_text(CODE)
-    (twin / "binding_card.yaml").write_text(own.card.read_text())
+        (folder / "__init__.py").write_text(CODE, encoding="utf-8")
+    (twin / "binding_card.yaml").write_text(own.card.read_text(encoding="utf-8"), encoding="utf-8")
     names = {name: f"{name}_binding" for name in FOLDERS}
     config = {
         "bindings_map": {"one": "own_binding", **names},

@@ -21,7 +21,7 @@ LONG = 20.0
 def plugin(tmp_path: Path, source: str) -> Path:
     folder = tmp_path / "plug in"
     folder.mkdir()
-    (folder / "__init__.py").write_text(source)
+    (folder / "__init__.py").write_text(source, encoding="utf-8")
     return folder
 
 
@@ -73,7 +73,7 @@ def test_a_plugin_that_cannot_be_imported_says_kind_file_line_and_words(tmp_path
 
 def test_the_place_is_the_innermost_line_of_the_plugin_itself(tmp_path: Path) -> None:
     folder = plugin(tmp_path, "from . import part\n")
-    (folder / "part.py").write_text("import json\n\njson.loads('{')\n")
+    (folder / "part.py").write_text("import json\n\njson.loads('{')\n", encoding="utf-8")
     error = failure(folder)
     assert (error.kind, error.file, error.line) == ("JSONDecodeError", str(folder / "part.py"), 3)
 
@@ -90,10 +90,10 @@ def test_a_sound_folder_and_a_sound_file_pass_whatever_they_print(tmp_path: Path
     folder = plugin(
         tmp_path, "import sys\nfor s in (sys.stdout, sys.stderr):\n    s.write('{\"ok\": 0}\\n' * 100_000)\n"
     )
-    (tmp_path / "tool.py").write_text("print('hello')\n")
+    (tmp_path / "tool.py").write_text("print('hello')\n", encoding="utf-8")
     asyncio.run(probe_import(folder, seconds=LONG))
     asyncio.run(probe_import(tmp_path / "tool.py", seconds=LONG))
-    (tmp_path / "tool.py").write_text("1 / 0\n")
+    (tmp_path / "tool.py").write_text("1 / 0\n", encoding="utf-8")
     assert failure(tmp_path / "tool.py").line == 1
 
 
@@ -105,12 +105,12 @@ import atexit, subprocess, sys, threading, time
 threading.Thread(target=time.sleep, args=(60,)).start()
 atexit.register(time.sleep, 60)
 other = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
-open({str(marks / "pid")!r}, "w").write(str(other.pid))
+open({str(marks / "pid")!r}, "w", encoding="utf-8").write(str(other.pid))
 """
     began = time.monotonic()
     asyncio.run(probe_import(plugin(tmp_path, source), seconds=LONG))
     assert time.monotonic() - began < 15
-    pid = int((marks / "pid").read_text())
+    pid = int((marks / "pid").read_text(encoding="utf-8"))
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
@@ -135,8 +135,10 @@ def test_nothing_of_the_current_folder_or_of_pythonpath_is_imported(
 ) -> None:
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
-        (tmp_path / place / f"{place}_zz.py").write_text("")
-        (tmp_path / place / "json.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+        (tmp_path / place / f"{place}_zz.py").write_text("", encoding="utf-8")
+        (tmp_path / place / "json.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'w', encoding='utf-8')\n", encoding="utf-8"
+        )
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "there"))
     source = "import json\nfor name in ('here_zz', 'there_zz'):\n    try:\n        __import__(name)\n"
@@ -162,21 +164,23 @@ def test_a_trial_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_what_was_good_is_not_tried_again_until_it_changes(tmp_path: Path) -> None:
-    folder = plugin(tmp_path, f"open({str(tmp_path / 'log')!r}, 'a').write('x')\n")
+    folder = plugin(tmp_path, f"open({str(tmp_path / 'log')!r}, 'a', encoding='utf-8').write('x')\n")
 
     def tries() -> int:
-        return len((tmp_path / "log").read_text())
+        return len((tmp_path / "log").read_text(encoding="utf-8"))
 
     async def main() -> None:
         prober = Prober(LONG)
         for _ in range(3):
             await prober.probe(folder)
         assert tries() == 1
-        (folder / "more.py").write_text("")
+        (folder / "more.py").write_text("", encoding="utf-8")
         await prober.probe(folder)
         assert tries() == 2
-        (folder / "more.py").write_text("1 / 0")
-        (folder / "__init__.py").write_text((folder / "__init__.py").read_text() + "from . import more\n")
+        (folder / "more.py").write_text("1 / 0", encoding="utf-8")
+        (folder / "__init__.py").write_text(
+            (folder / "__init__.py").read_text(encoding="utf-8") + "from . import more\n", encoding="utf-8"
+        )
         for _ in range(2):  # what failed is tried again: what it missed may be there now
             with pytest.raises(ImportFailed, match=r"more\.py:1: ZeroDivisionError"):
                 await prober.probe(folder)
@@ -187,32 +191,36 @@ def test_what_was_good_is_not_tried_again_until_it_changes(tmp_path: Path) -> No
 
 def test_what_is_imported_already_is_not_tried(tmp_path: Path) -> None:
     tool = tmp_path / "tool.py"
-    tool.write_text(f"with open({str(tmp_path / 'log')!r}, 'a') as log:\n    log.write('x')\n")
+    tool.write_text(
+        f"with open({str(tmp_path / 'log')!r}, 'a', encoding='utf-8') as log:\n    log.write('x')\n", encoding="utf-8"
+    )
     import_file(tool)
     asyncio.run(Prober(LONG).probe(tool))
-    assert (tmp_path / "log").read_text() == "x"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "x"
 
 
 def test_no_more_than_the_allowed_number_run_at_once(tmp_path: Path) -> None:
     source = """
 import os, time
 mine = os.path.join({place!r}, str(os.getpid()))
-open(mine, "w").close()
-open({log!r}, "a").write(f"{{len(os.listdir({place!r}))}} ")
+open(mine, "w", encoding="utf-8").close()
+open({log!r}, "a", encoding="utf-8").write(f"{{len(os.listdir({place!r}))}} ")
 time.sleep(0.05)
 os.unlink(mine)
 """
     place = tmp_path / "running"
     place.mkdir()
     for number in range(5):
-        (tmp_path / f"tool{number}.py").write_text(source.format(place=str(place), log=str(tmp_path / "log")))
+        (tmp_path / f"tool{number}.py").write_text(
+            source.format(place=str(place), log=str(tmp_path / "log")), encoding="utf-8"
+        )
 
     async def main() -> None:
         prober = Prober(LONG, places=2)
         await asyncio.gather(*(prober.probe(tmp_path / f"tool{number}.py") for number in range(5)))
 
     asyncio.run(main())
-    counts = [int(count) for count in (tmp_path / "log").read_text().split()]
+    counts = [int(count) for count in (tmp_path / "log").read_text(encoding="utf-8").split()]
     assert len(counts) == 5
     assert max(counts) <= 2
 

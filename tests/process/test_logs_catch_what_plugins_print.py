@@ -67,8 +67,8 @@ class Rude(Binding):
 def test_printed_lines_are_records_of_their_request(tmp_path: Path) -> None:
     folder = tmp_path / "own" / "rude"
     folder.mkdir(parents=True)
-    (folder / "binding_card.yaml").write_text(CARD)
-    (folder / "__init__.py").write_text(CODE)
+    (folder / "binding_card.yaml").write_text(CARD, encoding="utf-8")
+    (folder / "__init__.py").write_text(CODE, encoding="utf-8")
     config = {
         "paths": {"bindings_folder": str(tmp_path / "own")},
         "bindings_map": {"rude": "rude_binding"},

@@ -64,7 +64,7 @@ def shell(code: str, folder: Path, env: dict[str, str]) -> str:
 def run_shell(code: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     path = folder / "bin"
     path.mkdir(exist_ok=True)
-    (path / "lollms").write_text(f'#!/bin/sh\nexec {sys.executable} -m lollms_cli "$@"\n')
+    (path / "lollms").write_text(f'#!/bin/sh\nexec {sys.executable} -m lollms_cli "$@"\n', encoding="utf-8")
     (path / "lollms").chmod(0o755)
     own = {**env, "PATH": f"{path}:{env['PATH']}"}
     return subprocess.run(
@@ -112,7 +112,7 @@ def test_the_binding_of_the_developers_guide_works_in_the_library(tmp_path: Path
     binding, use = blocks("DOC_DEV.md", "python")[:2]
     folder = tmp_path / "my_bindings" / "shout"
     folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text(binding)
+    (folder / "__init__.py").write_text(binding, encoding="utf-8")
     assert python(use, tmp_path, environment(tmp_path)) == "HELLO!!\nGOOD MORNING!!\n"
 
 
@@ -125,7 +125,9 @@ def test_the_binding_of_the_developers_guide_works_in_the_server(streaming: bool
     if streaming:
         (method,) = (block for block in blocks("DOC_DEV.md", "python") if block.startswith("async def generate_stream"))
         file = tmp_path / "personal_bindings" / "shout_binding" / "__init__.py"
-        file.write_text(file.read_text() + "\n" + re.sub(r"^(?=.)", "    ", method, flags=re.M))
+        file.write_text(
+            file.read_text(encoding="utf-8") + "\n" + re.sub(r"^(?=.)", "    ", method, flags=re.M), encoding="utf-8"
+        )
     with live_server(tmp_path, instances={"my_shout": "shout_binding"}) as live:
         code = (
             "from lollms_client import LollmsClient\n"

@@ -37,7 +37,7 @@ def reload(server: ServerProcess) -> dict[str, Any]:
 
 def says_paris(server: ServerProcess) -> bool:
     answer = ask(server.port, "POST", "/api/v1/generate", prompt("What is the capital of France?"), HEADERS)
-    return "Paris" in str(answer.body)
+    return b"Paris" in answer.body
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -95,13 +95,13 @@ def test_hangup_takes_up_instances_and_keys(tmp_path: Path) -> None:
     with server_process(tmp_path) as server:
         server.wait_models()
         file = tmp_path / "lollms_configs" / "main_config.yaml"
-        whole = json.loads(file.read_text())
+        whole = json.loads(file.read_text(encoding="utf-8"))
         whole["bindings_map"] = {"other": "llamacpp_binding"}
         whole["defaults"] = {"ttt_binding": "other"}
         (tmp_path / "lollms_configs" / "bindings" / "main.yaml").rename(
             tmp_path / "lollms_configs" / "bindings" / "other.yaml"
         )
-        file.write_text(json.dumps(whole, indent=1))
+        file.write_text(json.dumps(whole, indent=1), encoding="utf-8")
         server.signal(signal.SIGHUP)
 
         def active() -> list[str]:
@@ -111,6 +111,6 @@ def test_hangup_takes_up_instances_and_keys(tmp_path: Path) -> None:
         server.wait_for(lambda: active() == ["other"])
         assert says_paris(server)
         whole["security"]["allowed_api_keys"] = ["another-key-0123456789abcdef"]
-        file.write_text(json.dumps(whole, indent=1))
+        file.write_text(json.dumps(whole, indent=1), encoding="utf-8")
         server.signal(signal.SIGHUP)
         server.wait_for(lambda: ask(server.port, "GET", "/api/v1/queue", None, HEADERS).status == 401)

@@ -17,7 +17,9 @@ from tests.support.engines import ask, asking, running, until
 def script(folder: Path) -> Path:
     """A script that does not become the program but runs it, as most do."""
     program = folder / "wrapper"
-    program.write_text(f'#!/bin/sh\n"{sys.executable}" "{stand_in_llama_server.__file__}" "$@"\nexit $?\n')
+    program.write_text(
+        f'#!/bin/sh\n"{sys.executable}" "{stand_in_llama_server.__file__}" "$@"\nexit $?\n', encoding="utf-8"
+    )
     program.chmod(0o755)
     return program
 

@@ -18,7 +18,7 @@ def test_the_current_folder_is_not_searched(tmp_path: Path) -> None:
     hostile, ran = tmp_path / "hostile", tmp_path / "ran"
     (hostile / "pip").mkdir(parents=True)
     for file in ("__init__.py", "__main__.py"):
-        (hostile / "pip" / file).write_text(TRAP.format(str(ran)))
+        (hostile / "pip" / file).write_text(TRAP.format(str(ran)), encoding="utf-8")
     environment = tmp_path / "environment" / "bin"
     environment.mkdir(parents=True)
     (environment / "python").symlink_to(sys.executable)

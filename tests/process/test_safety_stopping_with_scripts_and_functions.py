@@ -114,11 +114,11 @@ SCRIPTS = {
 def started(folder: Path, *, trials: bool = False, **config: Any) -> Iterator[ServerProcess]:
     """A server with these scripts and functions; with `trials`, also files whose import never ends."""
     write_house(folder, "http://127.0.0.1:9", "http://127.0.0.1:9", config, secrets={}, main="own")
-    (folder / "personal_functions" / "slow_tools.py").write_text(textwrap.dedent(FUNCTIONS))
+    (folder / "personal_functions" / "slow_tools.py").write_text(textwrap.dedent(FUNCTIONS), encoding="utf-8")
     for name, script in SCRIPTS.items():
         write_personality(folder / "personal_personalities", name.replace(" ", "_"), script, name=name)
     if trials:
-        (folder / "personal_functions" / "endless.py").write_text(ENDLESS)
+        (folder / "personal_functions" / "endless.py").write_text(ENDLESS, encoding="utf-8")
         write_personality(folder / "personal_personalities", "aaa_endless", ENDLESS, name="Endless")
     with server_process(folder) as server:
         server.wait_for(lambda: names(server) >= {"own_tools.waits", "slow_tools.blocks"}, 30)
@@ -205,7 +205,7 @@ def test_imports_that_are_being_tried_end_with_the_server(tmp_path: Path) -> Non
 
 def test_a_reload_that_waits_for_one_ends_with_the_server(tmp_path: Path) -> None:
     with started(tmp_path, limits={"import_timeout": 60}) as server:
-        (tmp_path / "personal_functions" / "endless.py").write_text(ENDLESS)
+        (tmp_path / "personal_functions" / "endless.py").write_text(ENDLESS, encoding="utf-8")
         with RawRequest(server.port, "POST", "/api/v1/reload", body={}, headers=HEADERS):
             server.wait_for(lambda: len(server.children()) >= 2)
             children = server.children()

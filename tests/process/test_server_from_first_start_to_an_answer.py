@@ -43,7 +43,7 @@ def test_one_command_leads_to_a_streamed_answer_and_stays_safe(tmp_path: Path) -
         assert re.fullmatch(r"[0-9a-f]{64}", key)
         config = tmp_path / "lollms_configs" / "main_config.yaml"
         assert stat.S_IMODE(config.stat().st_mode) == 0o600
-        assert key not in config.read_text()
+        assert key not in config.read_text(encoding="utf-8")
         curl = server.wait_line(r"^  curl -N (\S+)").group(1)
         assert curl == f"http://127.0.0.1:{server.port}/api/v1/generate"
         health = ask(server.port, "GET", "/health").json()
@@ -186,10 +186,10 @@ def test_a_key_that_is_taken_away_ends_its_streams(tmp_path: Path) -> None:
     with server_process(tmp_path) as server:
         server.wait_models()
         config = tmp_path / "lollms_configs" / "main_config.yaml"
-        text = config.read_text()
+        text = config.read_text(encoding="utf-8")
         with stream(server) as request:
             request.read_head()
-            config.write_text(re.sub(r"sha256:[0-9a-f]{64}", "another-key-0123456789abcdef", text))
+            config.write_text(re.sub(r"sha256:[0-9a-f]{64}", "another-key-0123456789abcdef", text), encoding="utf-8")
             server.signal(signal.SIGHUP)
             *_, error, final = request.whole().events()
         assert (error["type"], error["metadata"]["code"]) == ("error", "cancelled")

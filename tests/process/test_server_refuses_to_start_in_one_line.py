@@ -68,7 +68,7 @@ def test_a_port_that_is_no_port(tmp_path: Path, port: str) -> None:
 
 def test_a_damaged_configuration(tmp_path: Path) -> None:
     config = write_config(tmp_path) / "main_config.yaml"
-    config.write_text(config.read_text()[:-9])
+    config.write_text(config.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     code, said = refusal(tmp_path)
     assert code == 78
     assert "main_config.yaml" in said
@@ -76,7 +76,7 @@ def test_a_damaged_configuration(tmp_path: Path) -> None:
 
 def test_an_empty_configuration(tmp_path: Path) -> None:
     config = write_config(tmp_path) / "main_config.yaml"
-    config.write_text("")
+    config.write_text("", encoding="utf-8")
     code, said = refusal(tmp_path)
     assert code == 78
     assert said.startswith(f"{config}:1: the file is empty")
@@ -94,7 +94,7 @@ def test_a_default_that_names_nothing(tmp_path: Path) -> None:
 def test_an_installation_that_lacks_a_package(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     (damaged / "uvicorn").mkdir(parents=True)
-    (damaged / "uvicorn" / "__init__.py").write_text("import a_package_that_is_gone.part\n")
+    (damaged / "uvicorn" / "__init__.py").write_text("import a_package_that_is_gone.part\n", encoding="utf-8")
     write_config(tmp_path, {"bindings_map": {"nano": "llamacpp_binding"}})
     code, said = refusal(tmp_path, env={"PYTHONPATH": str(damaged)})
     assert code == 1

@@ -36,13 +36,13 @@ instance_schema:
 def card(tmp_path: Path) -> Card:
     folder = tmp_path / "my_binding"
     folder.mkdir()
-    (folder / "binding_card.yaml").write_text(CARD)
+    (folder / "binding_card.yaml").write_text(CARD, encoding="utf-8")
     return load_card(folder)
 
 
 def instance_file(tmp_path: Path, text: str, name: str = "mine.yaml") -> Path:
     path = tmp_path / name
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
     return path
 
@@ -73,7 +73,7 @@ def test_a_card_is_read_with_everything_it_says(card: Card, tmp_path: Path) -> N
 )
 def test_a_wrong_card_names_file_line_and_field(card: Card, old: str, new: str, place: str) -> None:
     assert old in CARD
-    card.file.write_text(CARD.replace(old, new))
+    card.file.write_text(CARD.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_card(card.folder)
     assert caught.value.message.startswith(f"{card.file}:{place}"), caught.value.message
@@ -148,7 +148,7 @@ def test_an_encrypted_instance_is_refused_and_left_alone(card: Card, tmp_path: P
     file = instance_file(tmp_path, "gAAAAABm-not-really")
     with pytest.raises(ConfigError, match="encrypted"):
         load_instance(file, card)
-    assert file.read_text() == "gAAAAABm-not-really"
+    assert file.read_text(encoding="utf-8") == "gAAAAABm-not-really"
 
 
 @pytest.mark.parametrize("text", ["api_key: gAAAAABk\n", "port: 80\ndefault_model: gAAAAABk\n"])
@@ -162,5 +162,5 @@ def test_an_encrypted_value_is_refused_with_its_line_and_not_shown(card: Card, t
 
 def test_a_card_is_known_again_by_its_text(card: Card) -> None:
     assert load_card(card.folder).digest == card.digest
-    card.file.write_text(CARD + "# more\n")
+    card.file.write_text(CARD + "# more\n", encoding="utf-8")
     assert load_card(card.folder).digest != card.digest

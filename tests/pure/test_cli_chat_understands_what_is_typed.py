@@ -186,7 +186,7 @@ def test_the_history_is_private_and_no_burden(tmp_path: Path) -> None:
     history.add("one")
     assert History(file).read() == ["two\nlines", "one"]
     assert file.stat().st_mode & 0o777 == 0o600
-    file.write_text("broken\n" + "".join(f'"{number}"\n' for number in range(3000)))
+    file.write_text("broken\n" + "".join(f'"{number}"\n' for number in range(3000)), encoding="utf-8")
     assert History(file).read()[-1] == "2999"
     assert len(file.read_bytes().splitlines()) == 1000
     other = tmp_path / "link"

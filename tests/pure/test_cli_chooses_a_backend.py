@@ -33,7 +33,7 @@ class House:
 
     def key_file(self, key: str) -> None:
         self._file.parent.mkdir(mode=0o700)
-        self._file.write_text(f"{key}\n")
+        self._file.write_text(f"{key}\n", encoding="utf-8")
         self._file.chmod(0o600)
 
     def set(self, name: str, value: str) -> None:

@@ -45,7 +45,7 @@ class Doctor:
 
     def _put(self, name: str, text: str) -> None:
         file = self._folder / name
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         file.chmod(0o600)
 
     def serves(self, health: Health | None, answers: Mapping[str, tuple[int, Any]]) -> None:
@@ -110,10 +110,10 @@ def test_every_broken_instance_is_a_line_of_its_own(doctor: Doctor) -> None:
 def test_an_empty_map_and_a_default_that_names_nothing_are_faults(doctor: Doctor) -> None:
     doctor.write()
     main_config = doctor._folder / "main_config.yaml"
-    main_config.write_text("bindings_map: {}\nsecurity:\n  allowed_api_keys: []\n")
+    main_config.write_text("bindings_map: {}\nsecurity:\n  allowed_api_keys: []\n", encoding="utf-8")
     (fault,) = doctor.run(1)
     assert "can generate nothing" in fault
-    main_config.write_text(MAIN.format(more="").replace("ttt_binding: good", "ttt_binding: other"))
+    main_config.write_text(MAIN.format(more="").replace("ttt_binding: good", "ttt_binding: other"), encoding="utf-8")
     (fault,) = doctor.run(1)
     assert "main_config.yaml:2: defaults.ttt_binding" in fault
     assert "other" in fault
@@ -122,7 +122,8 @@ def test_an_empty_map_and_a_default_that_names_nothing_are_faults(doctor: Doctor
 def test_three_faults_of_the_main_file_are_three_lines(doctor: Doctor) -> None:
     doctor.write()
     (doctor._folder / "main_config.yaml").write_text(
-        "server:\n  prot: 1\n  port: many\nlogging:\n  log_level: LOUD\nsecurity:\n  allowed_api_keys: []\n"
+        "server:\n  prot: 1\n  port: many\nlogging:\n  log_level: LOUD\nsecurity:\n  allowed_api_keys: []\n",
+        encoding="utf-8",
     )
     faults = doctor.run(1)
     assert sorted(fault.split("main_config.yaml:")[1].split(":")[0] for fault in faults) == ["2", "3", "5"]

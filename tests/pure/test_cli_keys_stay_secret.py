@@ -67,7 +67,7 @@ def test_a_file_that_others_can_read_is_not_used() -> None:
 
 @pytest.mark.parametrize("text", ["{", f'["{SECRET}"]', f'{{"a": "{SECRET}\\n"}}', f'{{"a": 1, "b": "{SECRET}"}}'])
 def test_a_damaged_file_is_told_without_its_content(text: str) -> None:
-    save_provider_key("openai", SECRET).write_text(text)
+    save_provider_key("openai", SECRET).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="keys set") as refused:
         provider_key("openai")
     assert SECRET not in str(refused.value)

@@ -35,7 +35,7 @@ def test_a_line_may_have_commas_in_its_description() -> None:
 
 def test_a_file_and_json_are_taken_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "schema"
-    file.write_text(json.dumps(PERSON))
+    file.write_text(json.dumps(PERSON), encoding="utf-8")
     assert read_schema(str(file)) == read_schema(json.dumps(PERSON)) == PERSON
 
 

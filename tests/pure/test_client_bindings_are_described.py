@@ -46,9 +46,9 @@ FALLBACK: dict[str, Any] = {
 
 def made(folder: Path, name: str = "mine", description: str | None = DESCRIPTION, source: str = SOURCE) -> Path:
     (folder / name).mkdir(parents=True)
-    (folder / name / "__init__.py").write_text(source)
+    (folder / name / "__init__.py").write_text(source, encoding="utf-8")
     if description is not None:
-        (folder / name / "description.yaml").write_text(description)
+        (folder / name / "description.yaml").write_text(description, encoding="utf-8")
     return folder
 
 
@@ -177,7 +177,7 @@ def test_the_list_of_one_folder_names_what_is_in_it(tmp_path: Path) -> None:
     made(tmp_path, "b")
     made(tmp_path, "a")
     (tmp_path / "no_binding").mkdir()
-    (tmp_path / "file.py").write_text("")
+    (tmp_path / "file.py").write_text("", encoding="utf-8")
     assert LollmsLLMBindingManager.get_bindings_list(tmp_path) == ["a", "b"]
     assert LollmsLLMBindingManager.get_bindings_list(tmp_path / "absent") == []
     ours = LollmsLLMBindingManager.get_bindings_list()
@@ -196,7 +196,7 @@ def test_code_that_everybody_can_write_is_not_run(place: str, tmp_path: Path) ->
     (folder / "mine" / "deep").mkdir()
     (folder / "mine" / "__pycache__").mkdir()
     for name in ("helper.py", "fast.so"):
-        (folder / "mine" / "deep" / name).write_text("")
+        (folder / "mine" / "deep" / name).write_text("", encoding="utf-8")
     target = folder / place
     before = target.stat().st_mode
     target.chmod(before | 0o002)

@@ -51,7 +51,7 @@ def no_folders_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def write(folder: Path, name: str, source: str) -> Path:
     (folder / name).mkdir(parents=True)
-    (folder / name / "__init__.py").write_text(source)
+    (folder / name / "__init__.py").write_text(source, encoding="utf-8")
     return folder
 
 
@@ -65,7 +65,7 @@ def test_the_shipped_ones_are_found_made_and_described() -> None:
         assert binding.binding_name == name
         assert manager.available_bindings[name] is type(binding)
         folder = manager.llm_bindings_dir / name
-        assert len((folder / "__init__.py").read_text().splitlines()) <= 250
+        assert len((folder / "__init__.py").read_text(encoding="utf-8").splitlines()) <= 250
         card = load_yaml(folder / "description.yaml").values
         assert card["binding_name"] == name
         assert {"title", "author", "description", "input_parameters"} <= set(card)

@@ -81,7 +81,7 @@ def test_a_pillow_image_is_written_upright_and_left_as_it_is() -> None:
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     text, pipe = tmp_path / "text.png", tmp_path / "pipe.png"
-    text.write_text("no image")
+    text.write_text("no image", encoding="utf-8")
     os.mkfifo(pipe)
     closed = io.BytesIO(PNG)
     closed.close()

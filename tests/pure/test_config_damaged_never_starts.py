@@ -150,7 +150,7 @@ def test_a_backup_is_never_used(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["gAAAAABobm90IHJlYWxseQ==", "gAAAAABobm90IHJlYWxseQ==\n"])
 def test_an_encrypted_file_does_not_start_and_is_left_alone(folder: Path, text: str) -> None:
     assert load(folder, text.encode()) is None
-    assert (folder / "main_config.yaml").read_text() == text
+    assert (folder / "main_config.yaml").read_text(encoding="utf-8") == text
 
 
 def test_an_encryption_key_does_not_start(folder: Path) -> None:

@@ -56,8 +56,8 @@ def test_what_is_written_starts_with_its_key_and_for_this_machine(tmp_path: Path
 def test_the_key_is_stored_hashed_and_shown_by_nothing(tmp_path: Path, home: Path) -> None:
     made = start(tmp_path / "configs")
     for path in (tmp_path / "configs").rglob("*"):
-        assert path.is_dir() or made.key not in path.read_text()
-    assert "sha256:" in made.file.read_text()
+        assert path.is_dir() or made.key not in path.read_text(encoding="utf-8")
+    assert "sha256:" in made.file.read_text(encoding="utf-8")
     assert made.key not in repr(made)
 
 
@@ -73,7 +73,7 @@ def test_every_file_is_private_with_umask_zero(tmp_path: Path, home: Path) -> No
 
 
 def test_every_documented_section_is_in_the_file(tmp_path: Path, home: Path) -> None:
-    text = start(tmp_path / "configs").file.read_text()
+    text = start(tmp_path / "configs").file.read_text(encoding="utf-8")
     for name, info in MainConfig.model_fields.items():
         if name != "version":
             assert re.search(rf"^{name}:", text, re.MULTILINE), name
@@ -87,7 +87,7 @@ def test_every_documented_section_is_in_the_file(tmp_path: Path, home: Path) -> 
 def test_an_existing_configuration_is_never_touched(tmp_path: Path, home: Path, name: str) -> None:
     folder = tmp_path / "configs"
     folder.mkdir()
-    (folder / name).write_text("")
+    (folder / name).write_text("", encoding="utf-8")
     assert ensure_config(folder) is None
     assert [path.name for path in folder.iterdir()] == [name]
     assert not any(home.iterdir())
@@ -96,9 +96,9 @@ def test_an_existing_configuration_is_never_touched(tmp_path: Path, home: Path, 
 def test_an_instance_file_that_is_there_is_kept(tmp_path: Path, home: Path) -> None:
     own = tmp_path / "configs" / "bindings" / "lollms_nano.yaml"
     own.parent.mkdir(parents=True)
-    own.write_text("mine")
+    own.write_text("mine", encoding="utf-8")
     start(tmp_path / "configs")
-    assert own.read_text() == "mine"
+    assert own.read_text(encoding="utf-8") == "mine"
 
 
 def test_a_second_configuration_uses_the_key_the_user_has(tmp_path: Path, home: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_key_file_open_to_others_stops_the_start(tmp_path: Path, home: Path) -
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, home: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(StorageError, match="file"):
         ensure_config(tmp_path / "file" / "configs")
 

@@ -19,7 +19,7 @@ def write(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
     folder = tmp_path / "configs"
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "main_config.yaml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     file.chmod(mode)
     return folder
 

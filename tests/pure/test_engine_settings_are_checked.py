@@ -64,7 +64,7 @@ def test_each_engine_has_a_key_of_its_own_that_no_command_line_or_repr_shows() -
 
 def test_a_named_server_is_given_everything_but_the_key_as_arguments(tmp_path: Path) -> None:
     program = tmp_path / "llama server; rm -rf"
-    program.write_text(f"#!{sys.executable}\n")
+    program.write_text(f"#!{sys.executable}\n", encoding="utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     launch = launch_of(LlamaCppSettings(model=NANO, server_path=program, gpu_layers=0, server_args=("-fa", "on")))
     command = launch.command()

@@ -42,8 +42,8 @@ def test_every_failing_call_leaves_old_or_new(
 ) -> None:
     target = tmp_path / "file"
     if not exclusive:
-        target.write_text(OLD)
-    before = target.read_text() if target.exists() else None
+        target.write_text(OLD, encoding="utf-8")
+    before = target.read_text(encoding="utf-8") if target.exists() else None
     with monkeypatch.context() as patch:
         calls = fail_at(patch, step, nth, code)
         try:
@@ -54,7 +54,7 @@ def test_every_failing_call_leaves_old_or_new(
     failed = message != ""
     assert not failed or str(target) in message
     assert failed == (calls[0] >= nth)
-    after = target.read_text() if target.exists() else None
+    after = target.read_text(encoding="utf-8") if target.exists() else None
     assert after in (before, NEW)
     assert failed or after == NEW
     leftovers = [path for path in tmp_path.iterdir() if path != target]
@@ -66,18 +66,18 @@ def test_a_write_that_takes_only_some_bytes_is_continued(tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:7]))
         write_atomic(tmp_path / "file", NEW)
-    assert (tmp_path / "file").read_text() == NEW
+    assert (tmp_path / "file").read_text(encoding="utf-8") == NEW
 
 
 def test_a_temporary_name_that_is_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = tmp_path / "outside"
-    outside.write_text("untouched")
+    outside.write_text("untouched", encoding="utf-8")
     with monkeypatch.context() as patch:
         patch.setattr("lollms_runtime.files.secrets.token_hex", lambda _: "fixed")
         (tmp_path / ".file.fixed.tmp").symlink_to(outside)
         with pytest.raises(StorageError):
             write_atomic(tmp_path / "file", NEW)
-    assert outside.read_text() == "untouched"
+    assert outside.read_text(encoding="utf-8") == "untouched"
     assert not (tmp_path / "file").exists()
 
 
@@ -93,6 +93,6 @@ def test_exclusive_never_replaces_a_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_atomic(target, OLD, exclusive=True)
         with pytest.raises(FileExistsError):
             write_atomic(target, NEW, exclusive=True)
-    assert target.read_text() == OLD
+    assert target.read_text(encoding="utf-8") == OLD
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert target.stat().st_mode & 0o777 == 0o600

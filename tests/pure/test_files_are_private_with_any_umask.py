@@ -38,7 +38,7 @@ def test_an_existing_folder_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(StorageError, match="is not a folder"):
         private_dir(tmp_path / "file")
     with pytest.raises(StorageError, match="could not be created"):
@@ -57,7 +57,7 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
 )
 def test_what_others_may_do_is_said(tmp_path: Path, bits: int, words: str) -> None:
     path = tmp_path / "file"
-    path.write_text("x")
+    path.write_text("x", encoding="utf-8")
     path.chmod(bits)
     assert open_to_others(path) == words
 

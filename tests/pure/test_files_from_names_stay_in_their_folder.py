@@ -40,9 +40,9 @@ def test_a_refusal_says_what_a_name_may_look_like() -> None:
 def test_an_instance_is_found_only_by_the_name_of_a_file_in_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "configs" / "bindings"
     folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text("type: x\n")
+    (folder / "mine.yaml").write_text("type: x\n", encoding="utf-8")
     for outside in (tmp_path / "sentinel.txt", tmp_path / "configs" / "main_config.yaml", tmp_path / "x.yaml"):
-        outside.write_text(SENTINEL)
+        outside.write_text(SENTINEL, encoding="utf-8")
     assert find_instance_file(folder, "mine") == folder / "mine.yaml"
     for text in (*PATH_PAYLOADS, "../main_config", "../../x", "../../sentinel", "mine.yaml", "bindings/mine"):
         with pytest.raises(NotFound) as caught:
@@ -51,10 +51,10 @@ def test_an_instance_is_found_only_by_the_name_of_a_file_in_the_folder(tmp_path:
 
 
 def test_two_files_or_an_unreadable_format_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text("")
+    (tmp_path / "a.toml").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"a\.toml.*YAML only"):
         find_instance_file(tmp_path, "a")
-    (tmp_path / "b.yaml").write_text("")
-    (tmp_path / "b.yml").write_text("")
+    (tmp_path / "b.yaml").write_text("", encoding="utf-8")
+    (tmp_path / "b.yml").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="described twice"):
         find_instance_file(tmp_path, "b")

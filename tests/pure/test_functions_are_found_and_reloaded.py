@@ -52,7 +52,7 @@ def test_async_functions_of_the_file_itself_count_and_nothing_else(tmp_path: Pat
         """,
         _helper="async def hidden(): return 1",
     )
-    (tmp_path / "personal_functions" / "notes.txt").write_text("async def no(): return 1")
+    (tmp_path / "personal_functions" / "notes.txt").write_text("async def no(): return 1", encoding="utf-8")
     (tmp_path / "personal_functions" / "folder.py").mkdir()
 
     async def main() -> None:
@@ -69,7 +69,7 @@ def test_a_missing_folder_has_no_functions(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "personal_functions").write_text("")
+    (tmp_path / "personal_functions").write_text("", encoding="utf-8")
 
     async def main() -> None:
         manager = await manager_of(tmp_path)
@@ -117,7 +117,7 @@ def test_a_bad_file_is_a_problem_and_the_others_serve(tmp_path: Path, text: str,
 
 
 def test_what_the_trial_refuses_is_not_imported(tmp_path: Path) -> None:
-    place = write_functions(tmp_path, bad="open(__file__ + '.ran', 'w')\n" + ONE, good=ONE)
+    place = write_functions(tmp_path, bad="open(__file__ + '.ran', 'w', encoding='utf-8')\n" + ONE, good=ONE)
 
     async def probe(path: Path) -> None:
         if path.stem == "bad":

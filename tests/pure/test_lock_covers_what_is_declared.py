@@ -15,11 +15,15 @@ LOCKED_EXTRAS = ("server", "llamacpp", "ecosystem")
 
 
 def test_every_line_is_pinned_and_hashed_and_every_declared_package_is_there() -> None:
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     matches = [LINE.fullmatch(line) for line in lines]
     assert all(matches), [line for line, match in zip(lines, matches, strict=True) if not match]
     locked = {canonicalize_name(match[1]): match[2] for match in matches if match}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     declared = project["dependencies"] + [each for extra in LOCKED_EXTRAS for each in extras[extra]]
     for text in declared:

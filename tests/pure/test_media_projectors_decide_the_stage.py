@@ -52,7 +52,7 @@ def test_the_stage_holds_an_image_that_must_not_be_cut(tmp_path: Path, kind: str
 @pytest.mark.group("engine")
 def test_a_projector_uses_the_graphics_card_only_where_the_model_does(tmp_path: Path) -> None:
     program = tmp_path / "llama-server"
-    program.write_text("#!/bin/sh\n")
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o700)
     path = projector(tmp_path / "p.gguf", "mlp")
     for layers, off in ((0, True), (-1, False), (5, False)):

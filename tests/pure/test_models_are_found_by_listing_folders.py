@@ -19,7 +19,7 @@ def models(tmp_path: Path) -> Path:
     (folder / "gguf").mkdir(parents=True)
     (folder / "one.gguf").write_bytes(HEADER)
     (folder / "gguf" / "Two.Q4.gguf").write_bytes(HEADER)
-    (folder / "notes.txt").write_text("no model")
+    (folder / "notes.txt").write_text("no model", encoding="utf-8")
     return folder
 
 

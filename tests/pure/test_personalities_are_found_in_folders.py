@@ -155,7 +155,7 @@ def test_a_wrong_value_is_named_with_its_line(tmp_path: Path, field: str, value:
     place = write_personality(tmp_path / OWN, "mine")
     fields = {"name": "mine", **REQUIRED, field: value}
     lines = [f"{name}: {json.dumps(each)}" for name, each in fields.items()]
-    (place / "config.yaml").write_text("\n".join(lines))
+    (place / "config.yaml").write_text("\n".join(lines), encoding="utf-8")
     line = list(fields).index(field) + 1
     assert reason(tmp_path).startswith(f"mine: config.yaml:{line}: {words}")
 
@@ -165,7 +165,7 @@ def test_what_every_personality_must_have_is_named_when_it_is_missing(tmp_path: 
     place = write_personality(tmp_path / OWN, "mine")
     whole = {"name": "mine", **REQUIRED}
     del whole[field]
-    (place / "config.yaml").write_text(json.dumps(whole))
+    (place / "config.yaml").write_text(json.dumps(whole), encoding="utf-8")
     assert f"{field}: is missing" in reason(tmp_path)
 
 
@@ -238,7 +238,7 @@ def test_a_wrong_override_names_the_main_configuration(tmp_path: Path) -> None:
 def test_what_everybody_can_write_is_not_used(tmp_path: Path, place: str) -> None:
     folder = write_personality(tmp_path / OWN, "mine", "raise SystemExit('this must not run')")
     for name in ("scripts/helper.py", "x.py"):
-        (folder / name).write_text("")
+        (folder / name).write_text("", encoding="utf-8")
     open_one = folder if place == "folder" else folder / place
     open_one.chmod(open_one.stat().st_mode | 0o002)
     words = reason(tmp_path)
@@ -253,10 +253,10 @@ def test_a_root_that_everybody_can_write_is_not_used_at_all(tmp_path: Path) -> N
 
 def test_a_script_lies_in_its_folder(tmp_path: Path) -> None:
     outside = tmp_path / "outside.py"
-    outside.write_text("raise SystemExit('this must not run')")
+    outside.write_text("raise SystemExit('this must not run')", encoding="utf-8")
     folder = write_personality(tmp_path / OWN, "mine", "")
     (folder / "scripts" / "link.py").symlink_to(outside)
-    (folder / "scripts" / "note.txt").write_text("")
+    (folder / "scripts" / "note.txt").write_text("", encoding="utf-8")
     for path in (str(outside), "../../outside.py", "scripts/link.py", "scripts/../../../outside.py"):
         write_personality(tmp_path / OWN, "mine", script_path=path)
         assert "must be a file inside of the personality's folder" in reason(tmp_path), path
@@ -299,7 +299,9 @@ def test_an_icon_is_an_image_in_the_assets_and_nothing_else(tmp_path: Path) -> N
     assert mine.icon() == (PNG, "image/png")
     (assets / "logo.png").write_bytes(b"GIF89a" + b"\0" * 20)
     assert mine.icon() == (b"GIF89a" + b"\0" * 20, "image/gif")
-    (assets / "logo.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+    (assets / "logo.png").write_text(
+        "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", encoding="utf-8"
+    )
     assert mine.icon() is None
     (assets / "logo.png").write_bytes(PNG + b"\0" * 1_000_000)
     assert mine.icon() is None

@@ -21,7 +21,7 @@ def test_two_files_of_one_name_and_two_versions_are_four_modules(tmp_path: Path)
     first, second = import_file(one), import_file(two)
     assert (first.value, second.value) == (1, 2)
     assert import_file(one) is first
-    one.write_text("value = 3")
+    one.write_text("value = 3", encoding="utf-8")
     assert import_file(one).value == 3
     assert first.value == 1
     assert "tool" not in sys.modules

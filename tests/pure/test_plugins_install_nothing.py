@@ -14,7 +14,7 @@ from lollms_runtime.third_party import import_folder, missing_requirements
 def folder(tmp_path: Path, source: str, name: str = "plug") -> Path:
     made = tmp_path / name
     made.mkdir(parents=True)
-    (made / "__init__.py").write_text(source)
+    (made / "__init__.py").write_text(source, encoding="utf-8")
     return made
 
 
@@ -62,7 +62,7 @@ def test_two_folders_of_one_name_and_two_versions_are_four_modules(tmp_path: Pat
     first, second = import_folder(one), import_folder(two)
     assert (first.value, second.value) == (1, 2)
     assert import_folder(one) is first
-    (one / "__init__.py").write_text("value = 3")
+    (one / "__init__.py").write_text("value = 3", encoding="utf-8")
     assert import_folder(one).value == 3
     assert first.value == 1
     assert sorted(each.name for each in one.iterdir()) == ["__init__.py"]
@@ -70,7 +70,7 @@ def test_two_folders_of_one_name_and_two_versions_are_four_modules(tmp_path: Pat
 
 def test_relative_imports_work(tmp_path: Path) -> None:
     made = folder(tmp_path, "from .part import answer")
-    (made / "part.py").write_text("answer = 42")
+    (made / "part.py").write_text("answer = 42", encoding="utf-8")
     assert import_folder(made).answer == 42
 
 

@@ -142,8 +142,8 @@ FREE = {"data", "mime_type", "metadata", "text_prompt", "parameters", "descripti
 
 
 def app_of(folder: Path) -> tuple[ServerApp, Sleeping]:
-    (folder / "sentinel.txt").write_text(SENTINEL)
-    (folder / "sentinel.gguf").write_text(SENTINEL)
+    (folder / "sentinel.txt").write_text(SENTINEL, encoding="utf-8")
+    (folder / "sentinel.gguf").write_text(SENTINEL, encoding="utf-8")
     sleeping = Sleeping({"default_model": "lollms-nano"}, ResourceManager())
     config = {"defaults": {"ttt_binding": "main"}, "webui": {"enable_ui": True}}
     loaded = load_config(write_config(folder, config), environ={}, further=("main", "local"))

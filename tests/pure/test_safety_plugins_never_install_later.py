@@ -24,8 +24,12 @@ def test_it_only_checks(tmp_path: Path, file: str, code: str) -> None:
     folder = tmp_path / "plugin"
     folder.mkdir()
     first = "from . import helper\n" if file == "helper.py" else ""
-    (folder / "__init__.py").write_text(f"{first}def late():\n    from . import later\n    return later\n")
-    (folder / file).write_text((folder / file).read_text() + code if file == "__init__.py" else code)
+    (folder / "__init__.py").write_text(
+        f"{first}def late():\n    from . import later\n    return later\n", encoding="utf-8"
+    )
+    (folder / file).write_text(
+        (folder / file).read_text(encoding="utf-8") + code if file == "__init__.py" else code, encoding="utf-8"
+    )
     module = import_folder(folder)
     if file == "helper.py":
         module = module.helper

@@ -65,9 +65,9 @@ PLACES = [
 def made(tmp_path: Path) -> dict[str, Path]:
     own = tmp_path / "own"
     (own / "mine").mkdir(parents=True)
-    (own / "mine" / "binding_card.yaml").write_text(CARD)
-    (own / "mine" / "__init__.py").write_text(CODE)
-    (own / "mine" / "helper.py").write_text("")
+    (own / "mine" / "binding_card.yaml").write_text(CARD, encoding="utf-8")
+    (own / "mine" / "__init__.py").write_text(CODE, encoding="utf-8")
+    (own / "mine" / "helper.py").write_text("", encoding="utf-8")
     (own / "mine" / "__pycache__").mkdir()
     (own / "mine" / "library.so").touch()
     config = {"paths": {"bindings_folder": str(own)}, "bindings_map": {"mine": "own_binding"}}

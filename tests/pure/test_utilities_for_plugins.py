@@ -86,9 +86,9 @@ def test_thoughts_are_taken_out(text: str, expected: tuple[str, str | None]) -> 
 def test_modules_are_loaded_by_their_path(tmp_path: Path) -> None:
     package = tmp_path / "mine"
     package.mkdir()
-    (package / "__init__.py").write_text("from .part import Part\n\nclass Own(Part):\n    pass\n")
-    (package / "part.py").write_text("class Part(dict):\n    pass\n")
-    (tmp_path / "alone.py").write_text("VALUE = 7\n")
+    (package / "__init__.py").write_text("from .part import Part\n\nclass Own(Part):\n    pass\n", encoding="utf-8")
+    (package / "part.py").write_text("class Part(dict):\n    pass\n", encoding="utf-8")
+    (tmp_path / "alone.py").write_text("VALUE = 7\n", encoding="utf-8")
     for path in (package, package / "__init__.py", str(package)):
         module, error = safe_load_module(path)
         assert error is None and module is not None
@@ -111,7 +111,7 @@ def test_modules_are_loaded_by_their_path(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_loaded_is_given_as_an_error(tmp_path: Path, source: str, kind: type[Exception]) -> None:
-    (tmp_path / "bad.py").write_text(source)
+    (tmp_path / "bad.py").write_text(source, encoding="utf-8")
     module, error = safe_load_module(tmp_path / "bad.py")
     assert module is None
     assert isinstance(error, kind)

@@ -17,6 +17,7 @@ from lollms_runtime.scripted import Script
 from lollms_server.core.config import LoadedConfig, load_config
 from tests.support.raw_http import RawRequest, ask, prompt
 from tests.support.server import PortsBinding, Served, running_server, write_config
+from tests.support.settled import settle
 
 TOOLS = """
     import asyncio
@@ -91,10 +92,10 @@ def configured(folder: Path, **limits: int) -> LoadedConfig:
     write_config(folder, {"defaults": {"ttt_binding": "main"}, "limits": limits})
     place = folder / "personal_functions"
     place.mkdir()
-    (place / "my_tools.py").write_text(textwrap.dedent(TOOLS))
+    (place / "my_tools.py").write_text(textwrap.dedent(TOOLS), encoding="utf-8")
     counter = folder / "personal_personalities" / "counter"
     counter.mkdir(parents=True)
-    (counter / "config.yaml").write_text(json.dumps(PERSONALITY))
+    (counter / "config.yaml").write_text(json.dumps(PERSONALITY), encoding="utf-8")
     return load_config(folder / "lollms_configs", environ={}, further=("main",))
 
 
@@ -107,7 +108,7 @@ def model() -> Talking:
 def server(model: Talking, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     loaded = configured(tmp_path_factory.mktemp("functions"), max_function_rounds=3)
     with running_server({"main": PortsBinding(model.script)}, loaded=loaded) as served:
-        yield served
+        yield settle(served)
 
 
 def generate(server: Served, *, status: int = 200, **body: Any) -> Any:

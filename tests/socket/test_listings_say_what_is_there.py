@@ -22,6 +22,7 @@ from lollms_server.core.model_folders import KINDS
 from tests.support.path_payloads import PATH_PAYLOADS
 from tests.support.raw_http import Answer, RawRequest, ask, prompt
 from tests.support.server import KEY, PortsBinding, Served, running_server, write_config
+from tests.support.settled import settle
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "sk-canary-5d1e8f2a9b7c"
@@ -56,16 +57,18 @@ def make(folder: Path) -> LoadedConfig:
     for name, icon in (("plain", "icon.png"), ("odd icon", "icon.svg"), ("bare", "none.png")):
         assets = folder / "personal_personalities" / name.replace(" ", "_") / "assets"
         assets.mkdir(parents=True)
-        (assets.parent / "config.yaml").write_text(PERSONALITY.format(name=name, icon=icon))
+        (assets.parent / "config.yaml").write_text(PERSONALITY.format(name=name, icon=icon), encoding="utf-8")
         if icon != "none.png":
             (assets / icon).write_bytes(PIXEL if icon == "icon.png" else b"<svg onload='alert(1)'/>")
     broken = folder / "personal_personalities" / "broken"
     broken.mkdir()
-    (broken / "config.yaml").write_text("name: broken\nversion: 1\nauthor: [\n")
+    (broken / "config.yaml").write_text("name: broken\nversion: 1\nauthor: [\n", encoding="utf-8")
     functions = folder / "personal_functions"
     functions.mkdir()
-    (functions / "my_tools.py").write_text('async def double(n: int) -> int:\n    """Twice n."""\n    return 2 * n\n')
-    (functions / "bad_tools.py").write_text("async def oops(:\n    pass\n")
+    (functions / "my_tools.py").write_text(
+        'async def double(n: int) -> int:\n    """Twice n."""\n    return 2 * n\n', encoding="utf-8"
+    )
+    (functions / "bad_tools.py").write_text("async def oops(:\n    pass\n", encoding="utf-8")
     for place in (folder / "personal_personalities", functions):
         for path in (place, *place.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o600)
@@ -77,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     loaded = make(tmp_path_factory.mktemp("home"))
     with running_server({"main": PortsBinding(lambda call: "fine")}, loaded=loaded) as served:
         served.wait_until(lambda: served.services.manager.models != "loading", 20)
-        yield served
+        yield settle(served)
 
 
 def reasons(said: dict[str, Any]) -> dict[str, str]:
@@ -158,13 +161,13 @@ def test_the_models_folder_is_listed_by_name(tmp_path: Path) -> None:
     loaded = load_config(write_config(tmp_path), environ={})
     models = loaded.folders.models
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "private.txt").write_text("x")
+    (tmp_path / "elsewhere" / "private.txt").write_text("x", encoding="utf-8")
     with running_server(loaded=loaded) as server:
         assert get(server, "list_models").json() == {"models": {kind: [] for kind in KINDS}}
         (models / "gguf").mkdir(parents=True)
         (models / "other").mkdir()
         for name in ("b.gguf", "a.gguf", ".hidden", "é.gguf"):
-            (models / "gguf" / name).write_text("")
+            (models / "gguf" / name).write_text("", encoding="utf-8")
         (models / "gguf" / "inside").symlink_to(models / "gguf" / "a.gguf")
         (models / "gguf" / "outside").symlink_to(tmp_path / "elsewhere" / "private.txt")
         (models / "gguf" / "circle").symlink_to(models / "gguf" / "circle")
@@ -181,7 +184,7 @@ def test_the_models_folder_is_listed_by_name(tmp_path: Path) -> None:
 
 def test_a_models_folder_that_is_none_is_a_500_without_its_path(tmp_path: Path) -> None:
     loaded = load_config(write_config(tmp_path), environ={})
-    loaded.folders.models.write_text("not a folder")
+    loaded.folders.models.write_text("not a folder", encoding="utf-8")
     with running_server(loaded=loaded) as server:
         answer = get(server, "list_models")
     assert (answer.status, answer.json()["code"]) == (500, "storage_error")
@@ -258,12 +261,14 @@ def test_defaults_and_personalities_follow_a_reload(tmp_path: Path) -> None:
     loaded = make(tmp_path)
     with running_server({"main": PortsBinding(lambda call: "fine")}, loaded=loaded) as server:
         server.wait_until(lambda: server.services.manager.models != "loading", 20)
-        whole = json.loads(loaded.file.read_text())
+        whole = json.loads(loaded.file.read_text(encoding="utf-8"))
         whole["defaults"]["default_context_size"] = 16384
         whole["personalities_config"] = {"plain": {"enabled": False}}
         whole["server"] = {"allowed_hosts": ["evil.example"]}
-        loaded.file.write_text(json.dumps(whole) + "\n")
-        (tmp_path / "personal_functions" / "my_tools.py").write_text("async def triple(n: int) -> int:\n    return 3\n")
+        loaded.file.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+        (tmp_path / "personal_functions" / "my_tools.py").write_text(
+            "async def triple(n: int) -> int:\n    return 3\n", encoding="utf-8"
+        )
         answer = ask(server.port, "POST", "/api/v1/reload", None, server.headers)
         assert answer.status == 200, answer
         report = answer.json()
@@ -278,8 +283,8 @@ def test_defaults_and_personalities_follow_a_reload(tmp_path: Path) -> None:
 def test_a_broken_configuration_changes_nothing(tmp_path: Path) -> None:
     loaded = make(tmp_path)
     with running_server({"main": PortsBinding(lambda call: "fine")}, loaded=loaded) as server:
-        before = get(server, "list_personalities").json()
-        loaded.file.write_text("defaults: {ttt_binding: 5}\nsecurity: {allowed_api_keys: [1]}\n")
+        before = get(settle(server), "list_personalities").json()
+        loaded.file.write_text("defaults: {ttt_binding: 5}\nsecurity: {allowed_api_keys: [1]}\n", encoding="utf-8")
         report = ask(server.port, "POST", "/api/v1/reload", None, server.headers).json()
         assert report["loaded"] == [] and report["failed"]
         assert {each["file"] for each in report["failed"]} == {"main_config.yaml"}

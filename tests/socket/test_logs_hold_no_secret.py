@@ -221,8 +221,8 @@ def forms(secret: str) -> set[str]:
 def test_nothing_of_any_secret_is_in_a_log_or_a_reply(tmp_path: Path, backend: str) -> None:
     folder = tmp_path / "own" / "talkative"
     folder.mkdir(parents=True)
-    (folder / "binding_card.yaml").write_text(CARD)
-    (folder / "__init__.py").write_text(CODE)
+    (folder / "binding_card.yaml").write_text(CARD, encoding="utf-8")
+    (folder / "__init__.py").write_text(CODE, encoding="utf-8")
     config = {
         "security": {"allowed_api_keys": [KEY, OWN_KEY]},
         "paths": {"bindings_folder": str(tmp_path / "own")},

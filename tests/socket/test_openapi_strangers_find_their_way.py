@@ -84,7 +84,7 @@ def description(server: Served) -> dict[str, Any]:
 
 
 def test_schemathesis_has_no_complaint(server: Served, tmp_path: Path) -> None:
-    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG, encoding="utf-8")
     done = run(
         *("schemathesis", "run", f"{server.url}/openapi.json", "--header", f"X-API-Key: {server.key}"),
         *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--mode", "all", "--max-examples", "20"),
@@ -102,8 +102,8 @@ def test_schemathesis_has_no_complaint(server: Served, tmp_path: Path) -> None:
 def client(server: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The package of the generated client."""
     folder = tmp_path_factory.mktemp("client")
-    (folder / "openapi.json").write_text(json.dumps(description(server)))
-    (folder / "config.yaml").write_text("post_hooks: []\n")
+    (folder / "openapi.json").write_text(json.dumps(description(server)), encoding="utf-8")
+    (folder / "config.yaml").write_text("post_hooks: []\n", encoding="utf-8")
     done = run(
         *("openapi-python-client", "generate", "--path", "openapi.json", "--config", "config.yaml"),
         *("--meta", "none", "--output-path", "generated_lollms_client", "--fail-on-warning"),

@@ -27,7 +27,7 @@ def script(words: str) -> str:
 
 def write(folder: Path, name: str, words: str, end: str = "!") -> Path:
     place = write_personality(folder / OWN, name, script(words))
-    (place / "scripts" / "helper.py").write_text(f"end = {end!r}\n")
+    (place / "scripts" / "helper.py").write_text(f"end = {end!r}\n", encoding="utf-8")
     return place
 
 
@@ -97,7 +97,7 @@ def test_a_broken_version_leaves_the_old_one_at_work(tmp_path: Path, fault: str)
     file, text, words = broken[fault]
 
     async def work(manager: PersonalityManager, config: MainConfig) -> None:
-        (place / file).write_text(text)
+        (place / file).write_text(text, encoding="utf-8")
         if fault == "open":
             (place / file).chmod(0o666)
         for _ in range(2):
@@ -118,7 +118,7 @@ def test_a_broken_version_leaves_the_old_one_at_work(tmp_path: Path, fault: str)
 
 def test_one_that_never_worked_is_unavailable_until_it_does(tmp_path: Path) -> None:
     place = write(tmp_path, "mine", "old")
-    (place / "scripts" / "helper.py").write_text("raise SystemExit")
+    (place / "scripts" / "helper.py").write_text("raise SystemExit", encoding="utf-8")
 
     async def work(manager: PersonalityManager, config: MainConfig) -> None:
         with pytest.raises(InstanceUnavailable):

@@ -82,11 +82,11 @@ def test_a_file_that_cannot_be_used_changes_no_key(
     house: tuple[Served, OwnFolder], caplog: pytest.LogCaptureFixture
 ) -> None:
     server, own = house
-    whole = json.loads(own.config.read_text())
+    whole = json.loads(own.config.read_text(encoding="utf-8"))
     reloads = Reloads(server)
     with caplog.at_level(logging.ERROR):
         for broken in ({"security": {}}, {**whole, "server": {"host": "not an address"}}, {**whole, "zzz": 1}):
-            own.config.write_text(json.dumps(broken, indent=1))
+            own.config.write_text(json.dumps(broken, indent=1), encoding="utf-8")
             hang_up(server, reloads)
             assert (status(server, KEY), status(server, OTHER)) == (200, 200)
     assert reloads.count == 3

@@ -108,8 +108,12 @@ def test_a_new_folder_is_found(tmp_path: Path) -> None:
     with own_server(tmp_path) as (server, own):
         other = own.code.parent.with_name("other")
         other.mkdir()
-        (other / "__init__.py").write_text(own.code.read_text().replace("own_binding", "other_binding"))
-        (other / "binding_card.yaml").write_text(own.card.read_text().replace("own_binding", "other_binding"))
+        (other / "__init__.py").write_text(
+            own.code.read_text(encoding="utf-8").replace("own_binding", "other_binding"), encoding="utf-8"
+        )
+        (other / "binding_card.yaml").write_text(
+            own.card.read_text(encoding="utf-8").replace("own_binding", "other_binding"), encoding="utf-8"
+        )
         own.write_instance("three", {**own.settings("new"), "type": "other_binding"})
         own.change_config(bindings_map={**MAP, "three": "other_binding"})
         assert reload(server)["loaded"] == ["three"]
@@ -126,7 +130,7 @@ BREAKS: dict[str, tuple[Breaks, str, int | None, str]] = {
     "endless import": (
         lambda own: own.change_code("WORD =", "while True: WORD ="), "__init__.py", None, "within 1 seconds",
     ),
-    "no class": (lambda own: own.code.write_text("x = 1\n"), "__init__.py", None, "no Binding class"),
+    "no class": (lambda own: own.code.write_text("x = 1\n", encoding="utf-8"), "__init__.py", None, "no Binding class"),
     "another type name": (
         lambda own: own.change_code('name = "own_binding"', 'name = "old"'), "__init__.py", None, "'old'",
     ),
@@ -135,12 +139,19 @@ BREAKS: dict[str, tuple[Breaks, str, int | None, str]] = {
     ),
     "start": (lambda own: own.change_code('self.note("start")', "1 / 0"), "__init__.py", 22, "ZeroDivisionError"),
     "model": (
-        lambda own: own.code.write_text(own.code.read_text() + '\n    model_state = "failed"\n'), "", None, "No check",
+        lambda own: own.code.write_text(
+            own.code.read_text(encoding="utf-8") + '\n    model_state = "failed"\n', encoding="utf-8"
+        ),
+        "", None, "No check",
     ),
-    "broken card": (lambda own: own.card.write_text("type_name: [\n"), "binding_card.yaml", 2, "YAML"),
+    "broken card": (
+        lambda own: own.card.write_text("type_name: [\n", encoding="utf-8"), "binding_card.yaml", 2, "YAML",
+    ),
     "no card": (lambda own: own.card.unlink(), "binding_card.yaml", None, "no card"),
     "schema": (
-        lambda own: own.card.write_text(own.card.read_text().replace("word: {type: str,", "word: {type: text,")),
+        lambda own: own.card.write_text(
+            own.card.read_text(encoding="utf-8").replace("word: {type: str,", "word: {type: text,"), encoding="utf-8"
+        ),
         "binding_card.yaml", 14, "instance_schema.word.type",
     ),
     "writable": (lambda own: own.code.chmod(0o666), "__init__.py", None, "verybody can write"),
@@ -149,7 +160,7 @@ BREAKS: dict[str, tuple[Breaks, str, int | None, str]] = {
 
 def test_a_broken_type_replaces_nothing_that_works(tmp_path: Path) -> None:
     with own_server(tmp_path, limits={"import_timeout": 1}) as (server, own):
-        code, card = own.code.read_text(), own.card.read_text()
+        code, card = own.code.read_text(encoding="utf-8"), own.card.read_text(encoding="utf-8")
         for name, (break_it, file, line, words) in BREAKS.items():
             break_it(own)
             report = reload(server)
@@ -162,9 +173,9 @@ def test_a_broken_type_replaces_nothing_that_works(tmp_path: Path) -> None:
             assert any(words in problem["reason"] for problem in report["failed"]), (name, report["failed"])
             assert str(tmp_path) not in str(report), name
             assert (said(server, "one"), said(server, "two")) == ("one-first", "two-first"), name
-            own.code.write_text(code)
+            own.code.write_text(code, encoding="utf-8")
             own.code.chmod(0o644)
-            own.card.write_text(card)
+            own.card.write_text(card, encoding="utf-8")
         report = reload(server)
         assert (report["loaded"], report["failed"]) == ([], [])
     assert own.notes.count("start one-first") == 2  # at the start, and the one whose model failed
@@ -202,7 +213,7 @@ def test_a_main_configuration_that_cannot_be_used_changes_nothing(tmp_path: Path
         {"zzz": 1},
     ]
     with own_server(tmp_path) as (server, own):
-        whole = own.config.read_text()
+        whole = own.config.read_text(encoding="utf-8")
         own.write_instance("one", own.settings("changed"))
         for change in bad:
             own.change_config(**change)
@@ -211,13 +222,13 @@ def test_a_main_configuration_that_cannot_be_used_changes_nothing(tmp_path: Path
             assert report["failed"][0]["file"] == "main_config.yaml"
             assert report["failed"][0]["line"] >= 1
             assert said(server) == "one-first"
-            own.config.write_text(whole)
+            own.config.write_text(whole, encoding="utf-8")
         assert reload(server)["loaded"] == ["one"]
 
 
 def test_only_what_may_change_is_read_again(tmp_path: Path) -> None:
     with own_server(tmp_path) as (server, own):
-        whole = json.loads(own.config.read_text())
+        whole = json.loads(own.config.read_text(encoding="utf-8"))
         own.change_config(
             security={"allowed_api_keys": []},
             paths={"bindings_folder": "elsewhere"},
@@ -283,7 +294,7 @@ def test_an_old_version_is_stopped_at_last_under_a_request_that_never_ends(tmp_p
 def test_a_model_that_is_not_loaded_in_time_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "_LOAD_SECONDS", 0.1)
     with own_server(tmp_path) as (server, own):
-        own.code.write_text(own.code.read_text() + '\n    model_state = "loading"\n')
+        own.code.write_text(own.code.read_text(encoding="utf-8") + '\n    model_state = "loading"\n', encoding="utf-8")
         report = reload(server)
         assert (report["loaded"], sorted(report["kept"])) == ([], ["one", "two"])
         assert "not ready within 0.1 seconds" in report["failed"][0]["reason"]
@@ -342,7 +353,7 @@ def test_stopping_in_the_middle_of_a_reload_stops_the_old_and_the_new(tmp_path: 
 
 def test_requests_never_fail_while_versions_come_and_go(tmp_path: Path) -> None:
     with own_server(tmp_path) as (server, own):
-        code, over = own.code.read_text(), threading.Event()
+        code, over = own.code.read_text(encoding="utf-8"), threading.Event()
 
         def ask_on(stream: bool) -> set[str]:
             seen = set()
@@ -358,7 +369,9 @@ def test_requests_never_fail_while_versions_come_and_go(tmp_path: Path) -> None:
             asking = [pool.submit(ask_on, stream) for stream in (False, False, True, True)]
             try:
                 for number in range(10):
-                    own.code.write_text(code.replace('"first"', '"second"' if number % 2 else '"third"'))
+                    own.code.write_text(
+                        code.replace('"first"', '"second"' if number % 2 else '"third"'), encoding="utf-8"
+                    )
                     assert sorted(reload(server)["loaded"]) == ["one", "two"]
             finally:
                 over.set()
@@ -383,12 +396,12 @@ def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path) -> None:
         }
 
     with own_server(tmp_path, bindings_map={"one": "own_binding"}) as (server, own):
-        code, config = own.code.read_text(), server.services.loaded.config
+        code, config = own.code.read_text(encoding="utf-8"), server.services.loaded.config
         manager = server.services.manager
 
         def turn(number: int) -> None:
             word = words[number % 2]
-            own.code.write_text(code.replace('WORD = "first"', f'WORD = "{word}"'))
+            own.code.write_text(code.replace('WORD = "first"', f'WORD = "{word}"'), encoding="utf-8")
             reloading = asyncio.run_coroutine_threadsafe(manager.reload(config), server.loop)
             assert reloading.result(20).loaded == ["one"]
 

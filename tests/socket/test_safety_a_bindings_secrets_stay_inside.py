@@ -68,8 +68,8 @@ def test_nothing_that_leaves_holds_the_secret(tmp_path: Path) -> None:
     log = io.StringIO()
     folder = tmp_path / "own" / "talkative"
     folder.mkdir(parents=True)
-    (folder / "binding_card.yaml").write_text(CARD)
-    (folder / "__init__.py").write_text(CODE)
+    (folder / "binding_card.yaml").write_text(CARD, encoding="utf-8")
+    (folder / "__init__.py").write_text(CODE, encoding="utf-8")
     config = {
         "paths": {"bindings_folder": str(tmp_path / "own")},
         "bindings_map": {"mine": "talkative_binding"},

@@ -76,16 +76,18 @@ def hang_up(house: House) -> None:
 def test_everything_of_the_key_ends_and_nothing_of_another(house: House) -> None:
     server = house.server
     file = house.root / "lollms_configs" / "main_config.yaml"
-    whole = json.loads(file.read_text())
+    whole = json.loads(file.read_text(encoding="utf-8"))
     with all_open(house, OTHER) as others:
         with all_open(house, KEY) as mine:
             hang_up(house)
             assert len(server.running()) == 2 * len(OPEN)  # a reload alone ends nothing
-            file.write_text(json.dumps({**whole, "security": {"allowed_api_keys": [OTHER]}}, indent=1))
+            file.write_text(
+                json.dumps({**whole, "security": {"allowed_api_keys": [OTHER]}}, indent=1), encoding="utf-8"
+            )
             try:
                 hang_up(house)
             finally:
-                file.write_text(json.dumps(whole, indent=1))
+                file.write_text(json.dumps(whole, indent=1), encoding="utf-8")
             for name, request in mine.items():
                 answer = request.whole()
                 if answer.headers.get("content-type", "").startswith("text/event-stream"):

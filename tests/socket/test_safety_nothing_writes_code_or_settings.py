@@ -135,10 +135,10 @@ def test_whatever_is_asked_every_file_and_setting_stays(house: House) -> None:
 def test_a_reload_takes_up_no_setting_that_keeps_the_server_safe(house: House) -> None:
     server = house.server
     file = house.root / "lollms_configs" / "main_config.yaml"
-    whole = file.read_text()
+    whole = file.read_text(encoding="utf-8")
     elsewhere = house.root / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "evil.py").write_text("async def evil() -> str:\n    return 'evil'\n")
+    (elsewhere / "evil.py").write_text("async def evil() -> str:\n    return 'evil'\n", encoding="utf-8")
     before = settings(house)
     changed = {
         **json.loads(whole),
@@ -151,7 +151,7 @@ def test_a_reload_takes_up_no_setting_that_keeps_the_server_safe(house: House) -
         "webui": {"enable_ui": True},
     }
     try:
-        file.write_text(json.dumps(changed, indent=1))
+        file.write_text(json.dumps(changed, indent=1), encoding="utf-8")
         answer = ask(server.port, "POST", "/api/v1/reload", {}, server.headers)
         assert answer.status == 200
         assert not answer.json()["loaded"], answer
@@ -164,7 +164,7 @@ def test_a_reload_takes_up_no_setting_that_keeps_the_server_safe(house: House) -
         assert ask(server.port, "GET", "/api/v1/queue", None, page).status == 403
         assert "evil.evil" not in ask(server.port, "GET", "/api/v1/list_functions", None, server.headers).body.decode()
     finally:
-        file.write_text(whole)
+        file.write_text(whole, encoding="utf-8")
 
 
 def test_a_reload_says_nothing_of_what_was_left_alone(house: House) -> None:

@@ -59,7 +59,7 @@ def quiet() -> Iterator[None]:
 def house() -> Iterator[House]:
     with full_house(Odd()) as running:
         write_personality(running.root / "personal_personalities", "odd", SCRIPT, name="Odd")
-        (running.root / "personal_functions" / "odd.py").write_text(FUNCTIONS)
+        (running.root / "personal_functions" / "odd.py").write_text(FUNCTIONS, encoding="utf-8")
         report = ask(running.server.port, "POST", "/api/v1/reload", {}, running.server.headers)
         assert "odd" in report.json()["loaded"], report
         yield running

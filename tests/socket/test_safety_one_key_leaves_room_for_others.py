@@ -142,7 +142,7 @@ def test_waiting_for_an_instance_that_loads_takes_no_more_room_than_anything_els
 def test_threads_that_do_not_end_are_no_threads_of_others(house: House) -> None:
     """What a function of a plug-in does in `asyncio.to_thread` goes on when its time is up."""
     folder = house.root / "personal_functions"
-    (folder / "blocking.py").write_text(BLOCKING)
+    (folder / "blocking.py").write_text(BLOCKING, encoding="utf-8")
     try:
         report = ask(house.server.port, "POST", "/api/v1/reload", {}, HEADERS).json()
         assert "blocking" in report["loaded"], report

@@ -86,8 +86,10 @@ def answers(house: House) -> Iterator[Answer]:
         yield post("/api/v1/generate", prompt("x", functions=["bad.fails", "bad.gives"], stream=stream))
     for _ in range(2):
         yield post("/api/v1/reload", {})
-        (house.root / "personal_functions" / "loads.py").write_text(LOADS + "# changed\n")
-        (house.root / "personal_personalities" / "raises" / "scripts" / "workflow.py").write_text(LOADS)
+        (house.root / "personal_functions" / "loads.py").write_text(LOADS + "# changed\n", encoding="utf-8")
+        (house.root / "personal_personalities" / "raises" / "scripts" / "workflow.py").write_text(
+            LOADS, encoding="utf-8"
+        )
     for path in ("list_personalities", "list_functions", "list_bindings", "list_active_bindings", "queue"):
         yield ask(server.port, "GET", f"/api/v1/{path}", None, server.headers)
     yield ask(server.port, "GET", "/openapi.json", None, server.headers)
@@ -98,8 +100,8 @@ def test_neither_a_reply_nor_the_log_repeats_it(log: io.StringIO) -> None:
         setup_logging("DEBUG", house.server.services.loaded.scrubber, log)
         for name, script in (("raises", RAISES), ("says", SAYS), ("loads", LOADS)):
             write_personality(house.root / "personal_personalities", name, script, name=name.capitalize())
-        (house.root / "personal_functions" / "bad.py").write_text(FUNCTION)
-        (house.root / "personal_functions" / "loads.py").write_text(LOADS)
+        (house.root / "personal_functions" / "bad.py").write_text(FUNCTION, encoding="utf-8")
+        (house.root / "personal_functions" / "loads.py").write_text(LOADS, encoding="utf-8")
         first = ask(house.server.port, "POST", "/api/v1/reload", {}, house.server.headers)
         assert {"Raises", "Says", "bad"} <= set(first.json()["loaded"]), first
         given = [first, *answers(house)]

@@ -45,9 +45,9 @@ SCRIPTS = {
                 try:
                     asyncio.get_running_loop()
                 except RuntimeError:
-                    Path(prompt).write_text("on a thread")
+                    Path(prompt).write_text("on a thread", encoding="utf-8")
                 else:
-                    Path(prompt).write_text("on the loop")
+                    Path(prompt).write_text("on the loop", encoding="utf-8")
         """,
     "sick": """
         async def run_workflow(prompt, params, context):
@@ -84,9 +84,9 @@ def test_the_end_of_a_plain_generator_cannot_hold_up_the_server(tmp_path: Path) 
     with serving({"pieces": SCRIPTS["pieces"]}, {"main": PortsBinding(Script([]))}) as server:
         assert answer_of(server, "pieces", str(said)).status == 500
         until = time.monotonic() + 5
-        while not (said.exists() and said.read_text()) and time.monotonic() < until:
+        while not (said.exists() and said.read_text(encoding="utf-8")) and time.monotonic() < until:
             server.wait_idle()
-    assert said.read_text() == "on a thread"
+    assert said.read_text(encoding="utf-8") == "on a thread"
 
 
 def test_a_binding_that_does_not_hear_of_its_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,5 +135,5 @@ def test_modules_of_a_replaced_script_go_when_nobody_runs_it(tmp_path: Path) -> 
 
 def test_two_scripts_of_one_folder_are_two_modules(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        (tmp_path / f"{name}.py").write_text(f"name = {name!r}\n")
+        (tmp_path / f"{name}.py").write_text(f"name = {name!r}\n", encoding="utf-8")
     assert [import_script(tmp_path / f"{name}.py").name for name in ("one", "two")] == ["one", "two"]

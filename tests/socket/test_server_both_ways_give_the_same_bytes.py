@@ -140,7 +140,7 @@ def test_json_bodies(pair: tuple[Served, Served], body: Any) -> None:
     check_same(pair, json.dumps(body, ensure_ascii=False).encode())
 
 
-@pytest.mark.parametrize("body", RAW, ids=lambda body: str(body[:50]))
+@pytest.mark.parametrize("body", RAW, ids=lambda body: repr(body[:50]))
 def test_bodies_that_are_hardly_json(pair: tuple[Served, Served], body: bytes) -> None:
     check_same(pair, body)
 

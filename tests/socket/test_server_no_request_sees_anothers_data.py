@@ -186,7 +186,9 @@ def test_nor_through_personalities_scripts_functions_and_any_kind_of_instance() 
 
         asyncio.run(all_at_once())
         house.server.wait_idle()
-        upstream = [seen for seen in (*house.ollama.requests, *house.openai.requests) if CANARY.search(str(seen.body))]
+        upstream = [
+            seen for seen in (*house.ollama.requests, *house.openai.requests) if CANARY.search(seen.body.decode())
+        ]
         assert len(upstream) >= COUNT // 4
         for seen in upstream:
             assert len(set(CANARY.findall(seen.body.decode()))) == 1

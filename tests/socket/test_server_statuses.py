@@ -109,7 +109,7 @@ BAD_BODIES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("body", BAD_BODIES, ids=lambda body: str(body)[:40])
+@pytest.mark.parametrize("body", BAD_BODIES, ids=lambda body: repr(body)[:40])
 def test_a_body_that_does_not_match_is_422_and_says_where(server: Served, body: Any) -> None:
     said = check_uniform(post(server, body), 422, "malformed_body")
     assert said["errors"]

@@ -342,7 +342,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server without a default, that bears one wrong key in a minute."""
     folder = tmp_path_factory.mktemp("bare")
     config = write_config(folder, {"limits": {"failed_keys_per_minute": 1}})
-    (folder / "models").write_text("not a folder")
+    (folder / "models").write_text("not a folder", encoding="utf-8")
     with running_server({"main": Able()}, loaded=load_config(config, environ={}, further=("main",))) as served:
         yield served
 

@@ -272,7 +272,7 @@ def test_no_setting_of_the_environment_is_read(
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, refused_url())
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login user password sk-canary\n")
+    netrc.write_text("machine 127.0.0.1 login user password sk-canary\n", encoding="utf-8")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     seen = json.loads(client.exchange(ask(chaos.url("echo"))).body)

@@ -60,7 +60,7 @@ def live_server(folder: Path, *, instances: Mapping[str, str] | None = None, sec
     try:
         url = f"http://127.0.0.1:{port}"
         _until_ready(url, process, log, seconds)
-        key = (folder / "home" / "api_key").read_text().strip()
+        key = (folder / "home" / "api_key").read_text(encoding="utf-8").strip()
         yield Live(url, key, own, process)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -81,9 +81,9 @@ def _add_instances(folder: Path, own: dict[str, str], instances: Mapping[str, st
     subprocess.run([sys.executable, "-c", make, str(configs)], env=own, check=True)
     main = configs / "main_config.yaml"
     lines = "".join(f"  {name}: {kind}\n" for name, kind in instances.items())
-    text = main.read_text()
+    text = main.read_text(encoding="utf-8")
     assert text.count("bindings_map:\n") == 1
-    main.write_text(text.replace("bindings_map:\n", f"bindings_map:\n{lines}"))
+    main.write_text(text.replace("bindings_map:\n", f"bindings_map:\n{lines}"), encoding="utf-8")
 
 
 def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:

@@ -248,7 +248,9 @@ def test_the_printed_way_to_install_packages_installs_nothing_by_itself(tmp_path
 
     folder = tmp_path / "my_new_binding"
     folder.mkdir()
-    (folder / "__init__.py").write_text(edited(all_blocks()["004:3:e6602eaf"].text, "Pillow", "no-such-package-x1"))
+    (folder / "__init__.py").write_text(
+        edited(all_blocks()["004:3:e6602eaf"].text, "Pillow", "no-such-package-x1"), encoding="utf-8"
+    )
     with pytest.raises(MissingDependency, match="no-such-package-x1"):
         import_folder(folder)
 

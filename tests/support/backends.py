@@ -92,7 +92,7 @@ class EveryBackend:
 def _write(root: Path, ollama: str, openai: str, far: Served) -> Path:
     """Configuration, personalities and functions below `root`; returns the configuration folder."""
     (root / "personal_functions").mkdir()
-    (root / "personal_functions" / "own_tools.py").write_text(textwrap.dedent(FUNCTIONS))
+    (root / "personal_functions" / "own_tools.py").write_text(textwrap.dedent(FUNCTIONS), encoding="utf-8")
     people = root / "personal_personalities"
     called = "You are called Bob."
     write_personality(

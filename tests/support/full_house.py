@@ -175,12 +175,14 @@ def write_house(
     """Write everything but `main` below `root`; returns the configuration folder."""
     own = root / "personal_bindings" / "own_binding"
     own.mkdir(parents=True)
-    (own / "binding_card.yaml").write_text(CARD)
-    (own / "__init__.py").write_text(CODE)
+    (own / "binding_card.yaml").write_text(CARD, encoding="utf-8")
+    (own / "__init__.py").write_text(CODE, encoding="utf-8")
     functions = root / "personal_functions"
     functions.mkdir()
-    (functions / "own_tools.py").write_text(textwrap.dedent(FUNCTIONS))
-    (functions / "broken_tools.py").write_text(f"import os\n# {secrets.get('function', '')}\nthis is no Python\n")
+    (functions / "own_tools.py").write_text(textwrap.dedent(FUNCTIONS), encoding="utf-8")
+    (functions / "broken_tools.py").write_text(
+        f"import os\n# {secrets.get('function', '')}\nthis is no Python\n", encoding="utf-8"
+    )
     personalities = root / "personal_personalities"
     write_personality(personalities, "simple", None, name="Simple")
     write_personality(personalities, "caller", None, name="Caller", functions=["own_tools.echo"])

@@ -32,7 +32,7 @@ def configured(folder: Path, **limits: int) -> LoadedConfig:
     (place / "bindings").mkdir(parents=True, mode=0o700, exist_ok=True)
     place.chmod(0o700)
     main = place / "main_config.yaml"
-    main.write_text(json.dumps({"security": {"allowed_api_keys": []}, "limits": limits}, indent=1))
+    main.write_text(json.dumps({"security": {"allowed_api_keys": []}, "limits": limits}, indent=1), encoding="utf-8")
     main.chmod(0o600)
     return load_config(place, environ={})
 

@@ -50,7 +50,7 @@ class Own(Binding):
         self.streams = 0
 
     def note(self, what):
-        with open(self.folder / "notes", "a") as notes:
+        with open(self.folder / "notes", "a", encoding="utf-8") as notes:
             notes.write(f"{what} {self.config['word']}-{WORD}\\n")
 
     async def start(self):
@@ -102,14 +102,14 @@ class OwnFolder:
         self.card = self.code.with_name("binding_card.yaml")
         self.config = root / "lollms_configs" / "main_config.yaml"
         self.code.parent.mkdir(parents=True)
-        self.code.write_text(CODE)
-        self.card.write_text(CARD)
+        self.code.write_text(CODE, encoding="utf-8")
+        self.card.write_text(CARD, encoding="utf-8")
 
     @property
     def notes(self) -> list[str]:
         """What the bindings noted of their starts and stops."""
         file = self.root / "notes"
-        return file.read_text().splitlines() if file.exists() else []
+        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
     def settings(self, word: str = "plain", **more: Any) -> dict[str, Any]:
         """The settings of an instance."""
@@ -118,16 +118,16 @@ class OwnFolder:
     def write_instance(self, name: str, settings: Mapping[str, Any] | str) -> None:
         """Write the file of an instance."""
         file = self.root / "lollms_configs" / "bindings" / f"{name}.yaml"
-        file.write_text(settings if isinstance(settings, str) else json.dumps(settings))
+        file.write_text(settings if isinstance(settings, str) else json.dumps(settings), encoding="utf-8")
         file.chmod(0o600)
 
     def change_config(self, **sections: Any) -> None:
         """Replace sections of the main configuration."""
-        whole = json.loads(self.config.read_text())
-        self.config.write_text(json.dumps({**whole, **sections}, indent=1))
+        whole = json.loads(self.config.read_text(encoding="utf-8"))
+        self.config.write_text(json.dumps({**whole, **sections}, indent=1), encoding="utf-8")
 
     def change_code(self, old: str, new: str) -> None:
         """Replace a part of the binding's code."""
-        text = self.code.read_text()
+        text = self.code.read_text(encoding="utf-8")
         assert old in text
-        self.code.write_text(text.replace(old, new))
+        self.code.write_text(text.replace(old, new), encoding="utf-8")

@@ -31,8 +31,8 @@ def write_personality(root: Path, folder: str, script: str | None = None, **fiel
     config = {"name": folder, **REQUIRED, **fields}
     if script is not None:
         config = {"script_path": "scripts/workflow.py", **config}
-        (place / "scripts" / "workflow.py").write_text(textwrap.dedent(script))
-    (place / "config.yaml").write_text(json.dumps(config))
+        (place / "scripts" / "workflow.py").write_text(textwrap.dedent(script), encoding="utf-8")
+    (place / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     return place
 
 
@@ -61,10 +61,10 @@ def serving(
             made = write_personality(folder / "personal_personalities", name, script, **(fields or {}))
             for path, text in (beside or {}).items():
                 (made / path).parent.mkdir(parents=True, exist_ok=True)
-                (made / path).write_text(text)
+                (made / path).write_text(text, encoding="utf-8")
         if functions:
             (folder / "personal_functions").mkdir()
-            (folder / "personal_functions" / "own.py").write_text(textwrap.dedent(functions))
+            (folder / "personal_functions" / "own.py").write_text(textwrap.dedent(functions), encoding="utf-8")
         main = {"defaults": {"ttt_binding": next(iter(bindings))}, **config}
         loaded = load_config(write_config(folder, main), environ={}, further=tuple(bindings))
         with running_server(bindings, loaded=loaded) as server:

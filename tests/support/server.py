@@ -127,11 +127,11 @@ def write_config(
     config_dir.chmod(0o700)
     whole: dict[str, Any] = {"security": {"allowed_api_keys": [KEY]}, **(config or {})}
     main = config_dir / "main_config.yaml"
-    main.write_text(json.dumps(whole, indent=1))
+    main.write_text(json.dumps(whole, indent=1), encoding="utf-8")
     main.chmod(0o600)
     for name, text in (instances or {}).items():
         file = config_dir / "bindings" / f"{name}.yaml"
-        file.write_text(text if isinstance(text, str) else json.dumps(text))
+        file.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
         file.chmod(0o600)
     return config_dir
 

@@ -16,6 +16,6 @@ FOLDER = Path(__file__).parent
 def write_phrases(folder: Path) -> Path:
     """Two "models" for the phrase book."""
     folder.mkdir(exist_ok=True)
-    (folder / "polite.txt").write_text("Good day\nYou are welcome\n")
-    (folder / "rude.txt").write_text("What\n")
+    (folder / "polite.txt").write_text("Good day\nYou are welcome\n", encoding="utf-8")
+    (folder / "rude.txt").write_text("What\n", encoding="utf-8")
     return folder

@@ -180,8 +180,10 @@ def write_folder(parent: Path, name: str, code: str, *, streaming: bool) -> Path
     """A binding folder below `parent`."""
     folder = parent / name
     folder.mkdir(parents=True)
-    (folder / "binding_card.yaml").write_text(CARD.format(name=name, streaming=str(streaming).lower()))
-    (folder / "__init__.py").write_text(code.replace("NAME", name))
+    (folder / "binding_card.yaml").write_text(
+        CARD.format(name=name, streaming=str(streaming).lower()), encoding="utf-8"
+    )
+    (folder / "__init__.py").write_text(code.replace("NAME", name), encoding="utf-8")
     return folder
 
 

@@ -23,7 +23,7 @@ class PhraseBookBinding(LollmsLLMBinding):
         path = self.phrases_folder / f"{model_name}.txt"
         if not path.exists():
             return False
-        self.phrases = path.read_text().splitlines()
+        self.phrases = path.read_text(encoding="utf-8").splitlines()
         self.model_name = model_name
         return True
 
