@@ -148,14 +148,15 @@ class Params(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def given(self) -> dict[str, Any]:
         """The parameters that somebody set, without `extra`, by name."""
-        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
+        return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
 
     def over(self, base: Params) -> Params:
         """These parameters where they are set, else those of `base`; `extra` is merged the same way."""
         return Params(**{**base.given(), **self.given()}, extra={**base.extra, **self.extra})
 
 
-_PARAMETERS = tuple(name for name in Params.__struct_fields__ if name != "extra")
+PARAMETERS = tuple(name for name in Params.__struct_fields__ if name != "extra")
+"""The names of the parameters that all backends are spoken of with."""
 
 
 class GenerationCall(msgspec.Struct, frozen=True):
@@ -320,10 +321,20 @@ class _CallFold:
         self.arguments: list[str] = []
 
 
+_PIECES = 1024
+
+
+def _joined(pieces: list[str], begin: int) -> int:
+    """Make one of the pieces from `begin` on, because each takes sixty bytes beside its letters; how many there are."""
+    pieces[begin:] = ["".join(pieces[begin:])]
+    return len(pieces)
+
+
 class ReplyFold:
     """Adds batches up to a `Reply`. `done()` may be called at any time: it gives what has come so far."""
 
     __slots__ = (
+        "_blocks",
         "_calls",
         "_finish",
         "_items",
@@ -341,6 +352,7 @@ class ReplyFold:
     def __init__(self) -> None:
         self._text: list[str] = []
         self._thoughts: list[str] = []
+        self._blocks = [0, 0]  # how many of the texts and thoughts are as large as they should be
         self._calls: dict[int, _CallFold] = {}
         self._media: list[Media] = []
         self._usage: Usage | None = None
@@ -371,6 +383,10 @@ class ReplyFold:
                 self._usage = event.usage or self._usage
                 self._model = event.model or self._model
                 self._receipt += event.receipt
+        if len(self._text) - self._blocks[0] > _PIECES:
+            self._blocks[0] = _joined(self._text, max(self._blocks[0], self._settled))
+        if len(self._thoughts) - self._blocks[1] > _PIECES:
+            self._blocks[1] = _joined(self._thoughts, max(self._blocks[1], self._settled_thoughts))
 
     def _add_call(self, piece: ToolCallDelta) -> None:
         call = self._calls.setdefault(piece.index, _CallFold())
@@ -381,6 +397,7 @@ class ReplyFold:
     def _add_output(self, output: Output) -> None:
         if output.replaces:
             self._items, self._text, self._thoughts, self._media = [], [], [], []
+            self._blocks = [0, 0]
         else:
             self._items = self._in_order()
         for item in output.items:

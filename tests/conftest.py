@@ -1,4 +1,8 @@
-"""Shared rules of all lanes: groups that need something special, and no test leaves a thread behind."""
+"""Shared rules of all lanes.
+
+Groups that need something special; no test leaves a thread behind; what makes generate requests is run with both routes
+(see `tests.support.both_routes`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.spec.blocks import FOLDER as SPECIFICATION
+from tests.support.both_routes import ONCE, TWICE, by_quick_route, generate_requests
 
 # name of the group -> (is it there?, how to get it)
 GROUPS: dict[str, tuple[bool, str]] = {
@@ -39,13 +44,21 @@ GROUPS: dict[str, tuple[bool, str]] = {
 }
 
 _absent: set[str] = set()
+_REQUESTS = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "group(name): needs one of the groups of tests/conftest.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_report_header() -> str | None:
+    return None if by_quick_route() else "the servers have no quick route; only what makes generate requests is run"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not by_quick_route():
+        config.hook.pytest_deselected(items=[item for item in items if item.path.stem not in TWICE])
+        items[:] = [item for item in items if item.path.stem in TWICE]
     for item in items:
         for mark in item.iter_markers("group"):
             there, how = GROUPS[mark.args[0]]
@@ -63,6 +76,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _list_absent() -> str:
     return "; ".join(f"{name} ({GROUPS[name][1]})" for name in sorted(_absent))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_REQUESTS] = generate_requests()
+
+
+@pytest.fixture(autouse=True)
+def what_asks_is_run_twice(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that makes generate requests, be it in a fixture, is run with both routes."""
+    yield
+    name = request.path.stem
+    if generate_requests() > request.node.stash[_REQUESTS]:
+        named = name in TWICE or name in ONCE
+        assert named, f"add {name} to TWICE in tests/support/both_routes.py: it makes generate requests"
 
 
 @pytest.fixture(autouse=True)

@@ -134,6 +134,8 @@ def _text(value: object) -> str:
 
 def secrets_of(target: Target) -> tuple[str, ...]:
     """Every value of a target that must not appear in a message."""
+    if not target.headers:
+        return (target.key,) if len(target.key) >= 6 else ()
     values = (target.key, *target.headers.values())
     return tuple(value for value in values if len(value) >= 6)
 

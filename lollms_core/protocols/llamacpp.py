@@ -81,7 +81,7 @@ class LlamaCppCodec(ChatCodec):
             content_type,
             limits=self.limits,
             think_tags=self.dialect.think_tags,
-            receipt=self.plan(call.params)[1],
+            receipt=self.receipt(call.params),
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
         )

@@ -22,6 +22,7 @@ from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.openai_reader import ChatReader, usage_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.types import (
+    PARAMETERS,
     Embeddings,
     GenerationCall,
     ImagePart,
@@ -48,6 +49,7 @@ class ChatCodec:
     def __init__(self, dialect: Dialect, limits: Limits | None = None) -> None:
         self.dialect = dialect
         self.limits = limits or Limits()
+        self._unknown = [name for name in PARAMETERS if name not in dialect.params]
 
     def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
         """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
@@ -127,13 +129,23 @@ class ChatCodec:
                 receipt.append(ReceiptItem(name, "dropped", f"{dialect.name} has no such parameter"))
         return fields, tuple(receipt)
 
+    def receipt(self, params: Params) -> tuple[ReceiptItem, ...]:
+        """What of the parameters is not done as asked; nearly always nothing, which is seen at a glance."""
+        if not params.extra and params.stop is None:
+            for name in self._unknown:
+                if getattr(params, name) is not None:
+                    break
+            else:
+                return ()
+        return self.plan(params)[1]
+
     def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
         """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
         return ChatReader(
             content_type,
             limits=self.limits,
             think_tags=self.dialect.think_tags,
-            receipt=self.plan(call.params)[1],
+            receipt=self.receipt(call.params),
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
         )

@@ -140,6 +140,8 @@ class ChatReader(AnswerReader):
 
     @override
     def body(self, body: bytes, out: list[Event]) -> None:
+        if b"<" not in body and b"\\u" not in body:
+            self._splitter = None  # there is no tag to look for
         self._chunk(decode_body(_decode, body, self._limits.json_depth), body, out, whole=True)
         self._finished(out)
 
@@ -296,9 +298,8 @@ def usage_of(value: object) -> Usage | None:
     """Token counts from whatever a provider calls `usage`; None for counts that are missing or make no sense."""
     if not isinstance(value, dict):
         return None
-    counts = [_count(value.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    counts: list[int | None] = []
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        count = value.get(name)
+        counts.append(count if type(count) is int and 0 <= count < 2**63 else None)  # True is no count
     return None if counts == [None, None, None] else Usage(*counts)
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None

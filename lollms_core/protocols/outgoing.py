@@ -17,7 +17,8 @@ __all__ = ["encode_json", "finite", "headers_for"]
 def headers_for(target: Target, accept: str, key_header: str) -> dict[str, str]:
     """The headers of every request: what is accepted, the target's own headers, and its key."""
     headers = {"accept": accept}
-    headers.update((name.lower(), value) for name, value in target.headers.items())
+    if target.headers:
+        headers.update((name.lower(), value) for name, value in target.headers.items())
     if target.key:
         if not (target.key.isascii() and target.key.isprintable()) or " " in target.key:
             raise ConfigError(

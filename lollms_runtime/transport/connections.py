@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from typing import Any, cast
 from lollms_core.errors import LollmsError
 from lollms_runtime.alarm import Alarm
 from lollms_runtime.cancel import Cancel
+from lollms_runtime.cork import Cork
 from lollms_runtime.threads import in_background
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import Exchange
@@ -26,11 +28,24 @@ from lollms_runtime.transport.http11 import Head, Http11, NotHttp
 from lollms_runtime.transport.pace import GATHER
 from lollms_runtime.transport.wire import Place
 
-__all__ = ["Connection", "connected", "look_up"]
+__all__ = ["Connection", "Turn", "connected", "look_up"]
 
 _READ_AHEAD = 64 * 1024  # bytes that may wait for the reader before the connection is told to pause
 _PIECE = 64 * 1024  # bytes of one read; those above us count the pieces that may wait, not their bytes
+_TOGETHER = 16 * 1024  # bytes of a body up to which the requests of a turn leave together
 _WRITTEN = 256 * 1024  # bytes of a request that are written at once; with TLS, others would wait for more
+
+
+class Turn:
+    """What the connections of an event loop share."""
+
+    __slots__ = ("alarm", "cork", "loop", "running")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.running: set[Exchange] = set()
+        self.alarm = Alarm()
+        self.cork = Cork()
 
 
 async def look_up(host: str, port: int, exchange: Exchange) -> list[Any]:
@@ -87,13 +102,13 @@ async def connected(addresses: Sequence[Any], exchange: Exchange, make: Callable
 class Connection(asyncio.Protocol):
     """A connection of one event loop, and the exchange that uses it at the moment."""
 
-    def __init__(self, exchange: Exchange, place: Place, loop: asyncio.AbstractEventLoop, alarm: Alarm) -> None:
+    def __init__(self, exchange: Exchange, place: Place, turn: Turn) -> None:
         self.ended = False
         self.kept = False
         self.place = place
         self.http = Http11()
-        self._alarm = alarm
-        self._loop = loop
+        self._turn = turn
+        self._loop = turn.loop
         self._exchange = exchange
         self._over = False  # nothing more will come, though the reader may not know yet
         self._connecting: asyncio.Future[None] | None = None
@@ -101,6 +116,7 @@ class Connection(asyncio.Protocol):
         self._socket: socket.socket | None = None
         self._size = 0  # bytes that have come since the last read
         self._paused = False
+        self._rested_until = 0.0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[bool] | None = None  # its result: whether it waited for too long
 
@@ -215,7 +231,13 @@ class Connection(asyncio.Protocol):
     async def _write(self, head: bytes, body: bytes) -> None:
         """What cannot be sent is left: the server may have answered before it had read everything."""
         with contextlib.suppress(OSError):
-            self._open().write(head + body[:_WRITTEN] if body else head)
+            if len(body) <= _TOGETHER:
+                if len(self._turn.running) > 1:
+                    self._turn.cork.write(self._open(), head + body, self._loop)
+                else:
+                    self._open().write(head + body)
+                return
+            self._open().write(head + body[:_WRITTEN])
             for start in range(_WRITTEN, len(body), _WRITTEN):
                 await asyncio.sleep(0)
                 self._open().write(body[start : start + _WRITTEN])
@@ -223,10 +245,10 @@ class Connection(asyncio.Protocol):
     async def _read(self) -> None:
         """Until something has come, which the parser has then. Raises the errors of the exchange."""
         exchange, rested = self._exchange, False
+        began = time.monotonic()
         if not self._size and exchange.should_rest and not self._over:
             rested = True
-            await self._rest()
-        began = time.monotonic()
+            self._rest()
         while not self._size:
             if self._error is not None:
                 raise exchange.failed(self._error) from self._error
@@ -235,17 +257,19 @@ class Connection(asyncio.Protocol):
                 self.http.feed(b"")
                 return
             await self._wait(began)
-        exchange.took(self._size, began, time.monotonic(), rested=rested)
+        exchange.took(self._size, self._rested_until if rested else began, time.monotonic(), rested=rested)
         self._size = 0
 
-    async def _rest(self) -> None:
+    def _rest(self) -> None:
         """Let chunks gather, in the system and not here, where each would wake the loop."""
         self._open().pause_reading()
-        try:
-            await asyncio.sleep(GATHER)
-        finally:
-            if not self._over and not self._paused:
-                self._open().resume_reading()
+        self._rested_until = math.inf
+        self._loop.call_later(GATHER, self._rested)
+
+    def _rested(self) -> None:
+        self._rested_until = time.monotonic()
+        if not self._over and not self._paused:
+            self._open().resume_reading()
 
     async def _wait(self, now: float) -> None:
         """Until something happens. Raises the exchange's time-out.
@@ -253,12 +277,12 @@ class Connection(asyncio.Protocol):
         Not by `asyncio.timeout`: it cancels the task, and of two cancellations in one turn of the loop only the first
         one's message arrives. A stop would go unnoticed.
         """
-        self._alarm.set(self, now + self._exchange.patience(), self._loop)
+        self._turn.alarm.set(self, now + self._exchange.patience(), self._loop)
         waiter = self._waiter = self._loop.create_future()
         try:
             expired = await waiter
         finally:
-            self._alarm.clear(self)
+            self._turn.alarm.clear(self)
             self._waiter = None
         if expired:
             raise self._exchange.failed(TimeoutError())

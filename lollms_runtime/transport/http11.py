@@ -17,8 +17,6 @@ from typing import NamedTuple
 
 import httptools
 
-from lollms_runtime.transport.wire import text_of
-
 __all__ = ["Head", "Http11", "NotHttp"]
 
 _AROUND_BODY = 100 * 1024  # bytes of a head, or between two pieces of a body
@@ -62,9 +60,11 @@ class Http11:
         self._headers = {}
         self._head = None
         self._until_end = False
+        self._pieces = []
         self._around = 0
         self._reusable = False
         self.complete = False
+        self.waiting = 0
 
     def feed(self, data: bytes) -> None:
         """What has come; b"" for the end of the connection."""
@@ -117,8 +117,8 @@ class Http11:
 
     @property
     def reusable(self) -> bool:
-        """Whether the answer is over and the connection can have another request."""
-        return self.complete and self._reusable and self._fault is None
+        """Whether the answer is over and taken, and the connection can have another request."""
+        return self.complete and self._reusable and not self.waiting and self._fault is None
 
     def close(self) -> None:
         """Let go of the parser, which holds this object."""
@@ -136,7 +136,7 @@ class Http11:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:  # it follows the body
             return
-        key, text = name.decode("latin-1").lower(), text_of(value)
+        key, text = name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape")  # whatever they are
         headers = self._headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from lollms_core.errors import ConnectFailed, IdleTimeout, TruncatedStream
 from lollms_core.protocols.base import HttpRequest, Limits
-from lollms_runtime.alarm import Alarm
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.idle import Idle
 from lollms_runtime.transport.limits import Body, body_of
@@ -105,21 +104,13 @@ class Opened:
         self._limits = limits
         self._exchange: Exchange | None = None
         self._connection: Connection | None = None
-        self._status = 0
-        self._headers: Mapping[str, str] = {}
-
-    @property
-    def status(self) -> int:
-        return self._status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._headers
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
 
     def chunks(self) -> Chunks:
         """The body, unpacked, as it comes; see `AsyncResponse.chunks`."""
         exchange, connection = self._running
-        body = body_of(exchange.url, self._headers.get("content-encoding", ""), self._limits)
+        body = body_of(exchange.url, self.headers.get("content-encoding", ""), self._limits)
         return Chunks(connection, exchange, body)
 
     def hurry(self, seconds: float) -> None:
@@ -134,9 +125,9 @@ class Opened:
         self._state.running.add(exchange)
         try:
             self._connection, head = await self._state.send(request, exchange)
-            self._status, self._headers = head
+            self.status, self.headers = head
             if 300 <= head.status < 400:
-                raise failures.redirected(request.url, head.status, self._headers.get("location", ""))
+                raise failures.redirected(request.url, head.status, self.headers.get("location", ""))
         except BaseException:
             self._leave()
             raise
@@ -204,9 +195,10 @@ class _State:
     """What one event loop has: the idle connections, and the exchanges that run."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.running: set[Exchange] = set()
-        self._loop = loop
-        self._alarm = Alarm()
+        from lollms_runtime.transport.connections import Turn
+
+        self._turn = Turn(loop)
+        self.running = self._turn.running
         self._idle: Idle[Connection] = Idle()
         self._routes = Routes()
         self._tls = TlsContexts()
@@ -240,7 +232,7 @@ class _State:
         from lollms_runtime.transport.connections import Connection, connected, look_up
 
         addresses = await look_up(place.host, place.port, exchange)
-        connection = await connected(addresses, exchange, lambda asks: Connection(asks, place, self._loop, self._alarm))
+        connection = await connected(addresses, exchange, lambda asks: Connection(asks, place, self._turn))
         self._connections.add(connection)
         if place.scheme == "https":
             await connection.start_tls(self._tls.get(place.verified, exchange.url), place.host)
@@ -250,7 +242,7 @@ class _State:
         for exchange in tuple(self.running):
             exchange.abort()
         self._idle.close()
-        self._alarm.close()
+        self._turn.alarm.close()
 
     def forget(self) -> None:
         """Let go of the connections of a loop that does not run any more."""

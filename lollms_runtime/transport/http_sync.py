@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lollms_core.errors import ConnectFailed, IdleTimeout, TruncatedStream
@@ -76,17 +76,8 @@ class Response:
         self.wire = wire
         self._exchange = exchange
         self._cancel = cancel
-        self._status = head.status
-        self._headers = head.headers
+        self.status, self.headers = head
         self._limits = limits
-
-    @property
-    def status(self) -> int:
-        return self._status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._headers
 
     def chunks(self) -> Iterator[bytes]:
         """The body, unpacked, as it comes; see `base.Response.chunks`."""
@@ -102,7 +93,7 @@ class Response:
 
     def _chunks(self) -> Iterator[bytes]:
         cancel, exchange = self._cancel, self._exchange
-        body = body_of(exchange.url, self._headers.get("content-encoding", ""), self._limits)
+        body = body_of(exchange.url, self.headers.get("content-encoding", ""), self._limits)
         # One registration for the whole body: the socket is shut down whether or not this thread is reading just now.
         with cancel.undoing(exchange.abort):
             for data in self.wire.body():

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 __all__ = ["GATHER", "Pace"]
 
-GATHER = 0.01  # seconds to rest when small chunks come faster than `_FAST`
+GATHER = 0.02  # seconds to rest when small chunks come faster than `_FAST`
 _FAST = 0.005
 _AT_ONCE = 0.001  # seconds of waiting that show that some had come meanwhile
 _SMALL = 4096  # bytes of a chunk that is worth gathering
+_GATHERED = 65536  # bytes of several, after which gathering goes on
 
 
 class Pace:
@@ -26,5 +27,8 @@ class Pace:
 
     def took(self, size: int, began: float, now: float, *, rested: bool) -> None:
         """A read that began at `began` gave so many bytes `now`, after a rest or not; seconds of one clock."""
-        self.fast = size < _SMALL and (now - began < _AT_ONCE if rested else now - self._last < _FAST)
+        if rested:
+            self.fast = size < _GATHERED and now - began < _AT_ONCE
+        else:
+            self.fast = size < _SMALL and now - self._last < _FAST
         self._last = now

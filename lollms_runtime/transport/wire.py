@@ -23,7 +23,6 @@ __all__ = [
     "header_lines",
     "length_line",
     "split",
-    "text_of",
     "tls_context",
 ]
 
@@ -127,11 +126,6 @@ class Routes:
                 self._known.clear()
             known = self._known[key] = Route(*key)
         return known
-
-
-def text_of(data: bytes) -> str:
-    """A header's bytes as text, whatever they are."""
-    return data.decode("utf-8", "surrogateescape")
 
 
 class TlsContexts:

@@ -65,6 +65,8 @@ async def _whole(
     watch = _Watch(context, receive, patience.watch_after, work.house.alarm)
     try:
         reply = await work.run(_nowhere)
+        seconds = round(time.monotonic() - context.started, 6)
+        body = encode_response(GenerateResponse(context.personality, context.id, reply_output(reply), seconds))
     except Exception as error:
         await watch.stop()
         await send_error(send, _outward(error, context, scrubber), context.id)
@@ -73,8 +75,6 @@ async def _whole(
         await watch.stop()
         raise
     await watch.stop()
-    seconds = round(time.monotonic() - context.started, 6)
-    body = encode_response(GenerateResponse(context.personality, context.id, reply_output(reply), seconds))
     length = (b"content-length", str(len(body)).encode())
     at_once = (scope.get("extensions") or {}).get(WHOLE)
     if at_once is None or not at_once(200, [_JSON, length], body):
@@ -93,11 +93,13 @@ async def _stream(
     watch = _Watch(context, receive, patience.watch_after, work.house.alarm)
     wire = _Wire(context, send, patience)
     failed: LollmsError | None = None
+    reply: Reply | None = None
     try:
         reply = await work.run(wire.batch)
+        end = encode_final(reply_output(reply), {"request_id": context.id})
     except Exception as error:
         failed = _outward(error, context, scrubber)
-        reply = failed.partial or Reply(finish_reason="error")
+        end = _failed_end(failed, context, failed.partial or reply or Reply(finish_reason="error"))
     finally:
         wire.rest()
         await watch.stop()
@@ -107,19 +109,22 @@ async def _stream(
     elif failed is not None and not wire.started:
         await send_error(send, failed, context.id)
     else:
-        await _finish(wire, context, reply, failed, scope, patience)
+        await _finish(wire, end, scope, patience)
 
 
-async def _finish(
-    wire: _Wire, context: RequestContext, reply: Reply, failed: LollmsError | None, scope: Scope, patience: Patience
-) -> None:
+def _failed_end(failed: LollmsError, context: RequestContext, reply: Reply) -> bytes:
+    """The error, and what came before it; of what cannot be written as JSON only the text."""
+    metadata = {"request_id": context.id, "status": "failed"}
+    try:
+        final = encode_final(reply_output(reply, failed=failed), metadata)
+    except InternalError:
+        told = Reply(reply.text, reply.thoughts, finish_reason="error", model=reply.model)
+        final = encode_final(reply_output(told, failed=failed), metadata)
+    return encode_error(failed) + final
+
+
+async def _finish(wire: _Wire, end: bytes, scope: Scope, patience: Patience) -> None:
     """The end of a stream, in one piece; by now nothing of the request is left."""
-    metadata: dict[str, Any] = {"request_id": context.id}
-    if failed is None:
-        end = encode_final(reply_output(reply), metadata)
-    else:
-        metadata["status"] = "failed"
-        end = encode_error(failed) + encode_final(reply_output(reply, failed=failed), metadata)
     try:
         async with asyncio.timeout(patience.stalled):
             await wire.end(end)

@@ -21,6 +21,10 @@ goes on until several wait.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -30,12 +34,14 @@ from typing_extensions import override
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from lollms_runtime.cork import Cork
 from lollms_server.core.responses import ABORT, WHOLE, Header
 
 __all__ = ["LimitedHttpProtocol", "protocol_class"]
 
 _IDLE, _HEAD, _BODY = range(3)
 _CONTINUE = b"HTTP/1.1 100"
+_AT_ONCE = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)  # to linger for 0 seconds
 _WORDS = {
     408: b"The request did not come in time.",
     431: b"The head of the request is too large.",
@@ -104,6 +110,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     max_headers: int = 100
     unread_seconds: float = 75.0  # more than a stream waits, which then can say why it ended
     max_waiting: int = 16  # requests behind the one that runs
+    cork = Cork()  # all connections of a server have the same
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -137,6 +144,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        self.cork.flush()  # what is written from here on comes behind it
         self._chunk = len(data)
         if self._state == _HEAD:
             self._head_bytes += self._chunk
@@ -180,7 +188,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _restart(self) -> None:
         """Set the timer for what is owed now."""
         if self._state == _IDLE:
-            self._owe_nothing()
+            if self._timer is not None:
+                self._owe_nothing()
         else:
             self._owe(self.head_seconds if self._state == _HEAD else self.body_seconds)
 
@@ -214,6 +223,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             extensions[WHOLE] = partial(self._whole, self.cycle)
 
     def _abort(self) -> None:
+        """Break the connection. Closed in the ordinary way, the system would go on to offer the rest for minutes."""
+        with contextlib.suppress(OSError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def _whole(self, cycle: RequestResponseCycle, status: int, headers: Sequence[Header], body: bytes) -> bool:
@@ -221,7 +233,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if cycle.response_started or cycle.disconnected or not cycle.keep_alive or self.flow.write_paused:
             return False
         lines = [b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers)]
-        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        data = b"".join([STATUS_LINE[status], *lines, b"\r\n", body])
+        if len(self.tasks) > 1:
+            self.cork.write(self.transport, data, self.loop)
+        else:
+            self.transport.write(data)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         cycle.on_response()
@@ -285,7 +301,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _watch_unread(self) -> None:
         """Begin to watch that the caller takes what is there for it."""
-        self._forget_unread()
+        if self._unread is not None:
+            self._forget_unread()
         if size := self.transport.get_write_buffer_size():
             self._unread = self.loop.call_later(self.unread_seconds, self._look_unread, size)
 
@@ -296,7 +313,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() < before or (adding and not self.transport.is_closing()):
             self._watch_unread()
         else:
-            self.transport.abort()
+            self._abort()
 
     def _forget_unread(self) -> None:
         if self._unread is not None:
@@ -358,5 +375,5 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 def protocol_class(head_seconds: float, body_seconds: float) -> type[LimitedHttpProtocol]:
     """The protocol with these time limits, for the `http` setting of uvicorn."""
-    limits = {"head_seconds": head_seconds, "body_seconds": body_seconds}
-    return cast(type[LimitedHttpProtocol], type("ConfiguredHttpProtocol", (LimitedHttpProtocol,), limits))
+    own = {"head_seconds": head_seconds, "body_seconds": body_seconds, "cork": Cork()}
+    return cast(type[LimitedHttpProtocol], type("ConfiguredHttpProtocol", (LimitedHttpProtocol,), own))

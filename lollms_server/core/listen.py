@@ -1,15 +1,23 @@
-"""The sockets that the server listens on, opened before anything else starts: a port in use is said in one line."""
+"""The sockets that the server listens on, opened before anything else starts: a port in use is said in one line.
+
+What one caller may cost begins here. The system would take megabytes of a stream for a caller who never reads, and
+allows many programs only a thousand open connections, which a crowd of idle ones uses up.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+import sys
 
 from lollms_core.errors import LollmsError
 
-__all__ = ["CannotListen", "listen_on"]
+__all__ = ["CannotListen", "allow_many_connections", "listen_on"]
 
 _BACKLOG = 2048
+_UNSENT = 128 * 1024  # bytes that the system takes from us before they can travel; the accepted connections inherit it
+_DESCRIPTORS = 65_536
 
 
 class CannotListen(LollmsError):
@@ -23,6 +31,8 @@ def listen_on(address: str, port: int) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
         sock.setblocking(False)
@@ -31,6 +41,19 @@ def listen_on(address: str, port: int) -> socket.socket:
             sock.close()
         raise CannotListen(_sentence(error, address, port)) from error
     return sock
+
+
+def allow_many_connections() -> None:
+    """Use as many descriptors as the system allows this process, up to 65,536; by default it may have far fewer."""
+    if sys.platform == "win32":  # which has no such limit
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # some systems refuse what they say they allow
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _sentence(error: OSError, address: str, port: int) -> str:

@@ -122,6 +122,13 @@ class _Handlers(list[logging.Handler]):
         if handler is not self._ours:
             super().remove(handler)
 
+    @override
+    def copy(self) -> _Handlers:
+        """Python 3.14 and later put a copy in the place of the list, without what they remove."""
+        copied = _Handlers(self._ours)
+        copied[:] = self
+        return copied
+
 
 def setup_logging(level: str, scrubber: Scrubber, stream: TextIO | None = None) -> logging.Handler:
     """Send all records of the process from `level` up to one handler on standard error, and return the handler.

@@ -2,12 +2,13 @@
 
 It stands in front of the documented application and behind the guard. It decodes the body into a struct that knows less
 than the documented models, and serves a request only if the body is entirely what it knows; every other request, be it
-richer, odd or wrong, is played to the documented route from its first byte. So the documented models alone decide what
-is refused and how, and both ways give the same bytes. Work, registry, scheduler and delivery are the same functions.
+richer, odd or wrong, is played to the documented route from its first byte. Fields that are there and hold nothing, as
+many clients send them, are known. So the documented models alone decide what is refused and how, and both ways give the
+same bytes. Work, registry, scheduler and delivery are the same functions.
 
-What the struct accepts must be a subset of what the documented model accepts, with the same meaning. Three things that
-the two JSON readers could see differently are therefore left to the other route: escapes of half characters, numbers
-beyond 2^53, and sizes near the models' bounds.
+What the struct accepts must be a subset of what the documented model accepts, with the same meaning. Two things that
+the JSON readers of both could see differently are therefore left to the other route: numbers beyond 2^53, and sizes
+near the models' bounds.
 """
 
 from __future__ import annotations
@@ -41,14 +42,8 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     role: str
     data: str
     type: Literal["text"]
-
-    @property
-    def mime_type(self) -> None:
-        return None
-
-    @property
-    def metadata(self) -> None:
-        return None
+    mime_type: None = None
+    metadata: dict[str, Any] | None = None
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -58,22 +53,11 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     binding_name: str | None = None
     model_name: str | None = None
     generation_type: Literal["ttt"] = "ttt"
-
-    @property
-    def personality(self) -> None:
-        return None
-
-    @property
-    def functions(self) -> None:
-        return None
-
-    @property
-    def tools(self) -> None:
-        return None
-
-    @property
-    def response_schema(self) -> None:
-        return None
+    personality: None = None
+    functions: None = None
+    tools: None = None
+    response_schema: None = None
+    text_prompt: None = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -90,21 +74,33 @@ class QuickRoute:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._inner(scope, receive, send)
             return
-        message = await receive()
-        body = _understood(message)
+        messages = await _read(receive)
+        body = _understood(messages)
         if body is None:
-            await self._inner(scope, _replaying(message, receive), send)
+            await self._inner(scope, _replaying(messages, receive), send)
             return
+        messages.clear()  # the answer may take long, and what was decoded is enough for it
         work = work_of(body, scope["state"], self._services)
         await deliver(work, scope, receive, send)
 
 
-def _understood(message: MutableMapping[str, Any]) -> _Body | None:
-    """The body, if it came in one piece and is entirely what this route knows."""
-    raw: bytes = message.get("body", b"")
-    if message["type"] != "http.request" or message.get("more_body", False) or not 0 < len(raw) <= _MAX_BODY:
+async def _read(receive: Receive) -> list[MutableMapping[str, Any]]:
+    """The messages of a body, up to its end or to where it is too large for this route; the last one may be another."""
+    messages = [await receive()]
+    size = len(messages[0].get("body", b""))
+    while messages[-1].get("more_body", False) and size <= _MAX_BODY:
+        messages.append(await receive())
+        size += len(messages[-1].get("body", b""))
+    return messages
+
+
+def _understood(messages: list[MutableMapping[str, Any]]) -> _Body | None:
+    """The body, if all of it is there and is entirely what this route knows."""
+    last = messages[-1]
+    if last["type"] != "http.request" or last.get("more_body", False):
         return None
-    if b"\\ud" in raw or b"\\uD" in raw:
+    raw = b"".join([message.get("body", b"") for message in messages])
+    if not 0 < len(raw) <= _MAX_BODY:
         return None
     try:
         body = _decode(raw)
@@ -114,19 +110,25 @@ def _understood(message: MutableMapping[str, Any]) -> _Body | None:
 
 
 def _is_plain(body: _Body) -> bool:
-    if not 0 < len(body.input_data) <= _MAX_ITEMS or not all(item.role in HISTORY_ROLES for item in body.input_data):
+    if not 0 < len(body.input_data) <= _MAX_ITEMS:
         return False
+    for item in body.input_data:
+        if item.role not in HISTORY_ROLES or item.metadata:
+            return False
     for name, value in body.parameters.items():
         if name not in KNOWN or not -_EXACT <= value <= _EXACT:
             return False
-    return all(name is None or 0 < len(name) <= _MAX_NAME for name in (body.binding_name, body.model_name))
+    for chosen in (body.binding_name, body.model_name):
+        if chosen is not None and not 0 < len(chosen) <= _MAX_NAME:
+            return False
+    return True
 
 
-def _replaying(first: MutableMapping[str, Any], receive: Receive) -> Receive:
-    """A `receive` that gives the message that was read already, then those that follow."""
-    pending = [first]
+def _replaying(read: list[MutableMapping[str, Any]], receive: Receive) -> Receive:
+    """A `receive` that gives the messages that were read already, then those that follow."""
+    read.reverse()
 
     async def again() -> MutableMapping[str, Any]:
-        return pending.pop() if pending else await receive()
+        return read.pop() if read else await receive()
 
     return again

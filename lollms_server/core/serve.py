@@ -25,7 +25,7 @@ from lollms_runtime.keys import key_file, stored_key
 from lollms_server.core.config import LoadedConfig, check_exposure, load_config
 from lollms_server.core.event_loop import ServerLoop, leave
 from lollms_server.core.first_start import FirstStart, ensure_config
-from lollms_server.core.listen import listen_on
+from lollms_server.core.listen import allow_many_connections, listen_on
 from lollms_server.core.log import setup_logging
 
 __all__ = ["main", "serve"]
@@ -81,6 +81,7 @@ def serve(config_dir: Path, host: str | None = None, port: int | None = None, pr
     except KeyboardInterrupt:
         return _KILLED + signal.SIGINT
     with sock:
+        allow_many_connections()
         return _run(loaded, sock, first, say)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.types import (
     Done,
+    Item,
     Message,
+    Output,
     Params,
     Progress,
     Reply,
@@ -77,3 +80,27 @@ def test_parameters_lie_over_each_other_and_unset_ones_are_not_given() -> None:
 def test_an_assistant_turn_without_text_has_no_part() -> None:
     assert Message.assistant("").parts == ()
     assert Message.user("hi").text == "hi"
+
+
+def test_an_answer_of_many_small_pieces_takes_little_more_than_its_letters() -> None:
+    fold = ReplyFold()
+    for number in range(20_000):
+        fold.add([TextDelta(f"{number % 10}ab"), ThoughtDelta("cde")])
+    reply = fold.done()
+    assert len(reply.text) == len(reply.thoughts) == 60_000
+    assert reply.text.startswith("0ab1ab2ab") and reply.text.endswith("8ab9ab")
+    held = sum(sys.getsizeof(piece) for pieces in (fold._text, fold._thoughts) for piece in pieces)
+    assert held < 2 * 120_000
+
+
+def test_items_between_many_small_pieces_stay_in_their_places() -> None:
+    fold = ReplyFold()
+    for round_ in range(3):
+        for _ in range(3000):
+            fold.add([TextDelta("x"), ThoughtDelta("y")])
+        fold.add([Output((Item("json", {"round": round_}),))])
+    items = fold.done().items
+    assert [item.kind for item in items] == ["text", "json"] * 3
+    assert all(item.data == "x" * 3000 and item.thoughts == "y" * 3000 for item in items[::2])
+    fold.add([Output((Item("text", "all new"),), replaces=True), *[TextDelta("z")] * 3000])
+    assert fold.done().text == "all new" + "z" * 3000

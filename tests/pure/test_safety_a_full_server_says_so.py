@@ -6,11 +6,11 @@ import asyncio
 import json
 from pathlib import Path
 
-from lollms_server.app import create_app
 from lollms_server.core.bindings import Surroundings
 from lollms_server.core.config import load_config
 from lollms_server.core.requests import RequestContext
 from tests.support.asgi_calls import acall, request_scope
+from tests.support.both_routes import create_app
 from tests.support.server import KEY, PortsBinding, write_config
 
 ITEM = {"type": "text", "role": "user_prompt", "data": "x"}

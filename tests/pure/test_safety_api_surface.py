@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from lollms_server.app import ServerApp, create_app
+from lollms_server.app import ServerApp
 from lollms_server.core.config import load_config
 from lollms_server.middleware.guard import PUBLIC_PATHS
 from tests.support.asgi_calls import Answer, acall, request_scope
+from tests.support.both_routes import create_app
 from tests.support.server import KEY, write_config
 
 SURFACE = {

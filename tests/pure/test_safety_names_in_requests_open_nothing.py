@@ -19,12 +19,13 @@ import pytest
 from typing_extensions import override
 
 import lollms_server
-from lollms_server.app import ServerApp, create_app
+from lollms_server.app import ServerApp
 from lollms_server.core.bindings import Surroundings
 from lollms_server.core.config import load_config
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.zoos.bindings.llamacpp_binding import LlamaCppBinding
 from tests.support.asgi_calls import Answer, request_scope
+from tests.support.both_routes import create_app
 from tests.support.full_house import EchoBinding
 from tests.support.path_payloads import PATH_PAYLOADS, SENTINEL
 from tests.support.server import KEY, write_config

@@ -11,10 +11,11 @@ import pytest
 
 from lollms_core.errors import MEANINGS, LollmsError, meaning
 from lollms_core.types import TextDelta
-from lollms_server.app import ServerApp, create_app
+from lollms_server.app import ServerApp
 from lollms_server.core.bindings import Surroundings
 from lollms_server.core.config import load_config
 from tests.support.asgi_calls import Answer, acall, request_scope
+from tests.support.both_routes import create_app
 from tests.support.server import KEY, PortsBinding, write_config
 
 WHERE = "/home/joe/private/model.gguf"

@@ -79,6 +79,7 @@ PLAIN = [
         + [TEXT]
     },
     {"input_data": [{**TEXT, "role": "tool_result"}]},
+    prompt("hello", binding_name=None, personality=None),
     prompt("hello", binding_name="nobody"),
     prompt("hello", binding_name="broken", stream=True),
     prompt("hello", parameters={"temperature": 1000}),
@@ -93,7 +94,6 @@ PLAIN = [
 ]
 OTHER = [
     prompt("hello", stream=None),
-    prompt("hello", binding_name=None, personality=None),
     prompt("hello", personality="x"),
     prompt("hello", parameters={"stop": ["x"], "system_message": "s", "base_url": "http://x", "top_k": None}),
     prompt("hello", parameters={"mirostat": 1}),

@@ -34,6 +34,7 @@ from lollms_server.core.http_server import HttpServer
 from lollms_server.core.listen import listen_on
 from lollms_server.core.requests import Running
 from lollms_server.core.services import Patience, Services
+from tests.support.both_routes import Noting, by_quick_route
 
 KEY = "test-key-0123456789abcdef"
 T = TypeVar("T")
@@ -146,9 +147,12 @@ def running_server(
     grace: float = 0.2,
     loaded: LoadedConfig | None = None,
     check_idle: bool = True,
-    quick: bool = True,
+    quick: bool | None = None,
 ) -> Iterator[Served]:
-    """Serve on a free port until the block ends. The first of `bindings` is the default for text."""
+    """Serve on a free port until the block ends. The first of `bindings` is the default for text.
+
+    `quick` is for tests about the two routes of generate requests; for the others the run decides.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lollms-test-")))
         if loaded is None:
@@ -162,8 +166,10 @@ def running_server(
         sock = stack.enter_context(listen_on("127.0.0.1", 0))
 
         async def serve() -> None:
-            app = create_app(loaded, bindings=bindings, patience=patience, quick=quick)
-            server = HttpServer(app, app.services, grace=grace, ready=started.set)
+            route = by_quick_route() if quick is None else quick
+            app = create_app(loaded, bindings=bindings, patience=patience, quick=route)
+            outer = Noting(app) if quick is None else app
+            server = HttpServer(outer, app.services, grace=grace, ready=started.set)
             box.append(Served(app, server, asyncio.get_running_loop(), folder))
             await server.serve([sock])
 

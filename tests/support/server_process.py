@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from lollms_server.core.listen import listen_on
+from tests.support.both_routes import server_program
 from tests.support.raw_http import ask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +103,7 @@ def server_process(
     process = subprocess.Popen(
         [
             sys.executable,
-            str(ROOT / "lollms_server" / "main.py"),
+            str(server_program()),
             "--config-dir",
             str(folder / "lollms_configs"),
             "--port",

@@ -8,9 +8,10 @@ into a path. An instance hands its binding the declared settings only.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,16 @@ from lollms_runtime.files import open_to_others
 from lollms_runtime.secrets import Scrubber
 from lollms_runtime.yaml_file import YamlFile, load_yaml
 
-__all__ = ["CARD_NAME", "Card", "Instance", "find_instance_file", "load_card", "load_instance", "text_digest"]
+__all__ = [
+    "CARD_NAME",
+    "Card",
+    "Instance",
+    "InstanceFiles",
+    "find_instance_file",
+    "load_card",
+    "load_instance",
+    "text_digest",
+]
 
 CARD_NAME = "binding_card.yaml"
 _OWN_FIELDS = ("type", "binding_instance_name")
@@ -133,23 +143,47 @@ def _nearest(document: YamlFile, dotted: str) -> tuple[str | int, ...]:
     return path
 
 
-def find_instance_file(folder: Path, name: str) -> Path:
-    """The file of an instance: the one in `folder` whose name without extension is `name`.
+class InstanceFiles:
+    """The files in the folder of the instances, listed once for many names, when the first is asked for."""
 
-    Raises NotFound when there is none, and ConfigError for two of them or a format this version does not read.
-    """
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, list[str]] | None = None  # of the files, by their names without extension
+
+    def find(self, name: str) -> Path:
+        """The file of an instance: the one whose name without extension is `name`.
+
+        Raises NotFound when there is none, and ConfigError for two of them or a format this version does not read.
+        """
+        folder = self._folder
+        if self._names is None:
+            self._names = _listed(folder)
+        entries = [folder / each for each in self._names.get(name, ())]
+        found = [entry for entry in entries if entry.suffix in _READABLE]
+        if len(found) > 1:
+            raise ConfigError(f"{found[0]}: the instance is described twice, also in {found[1].name}; keep one file.")
+        if found:
+            return found[0]
+        if other := [entry for entry in entries if entry.suffix in _OTHER_FORMATS]:
+            raise ConfigError(f"{other[0]}: this version reads YAML only. Convert the file to YAML.")
+        raise NotFound(
+            f"There is no file {name}.yaml in {folder}. Create it, or take the instance out of bindings_map."
+        )
+
+
+def _listed(folder: Path) -> dict[str, list[str]]:
+    listed: dict[str, list[str]] = {}
     try:
-        entries = sorted(entry for entry in folder.iterdir() if entry.stem == name)
+        for entry in sorted(os.listdir(folder)):
+            listed.setdefault(PurePath(entry).stem, []).append(entry)
     except OSError as error:
         raise ConfigError(f"{folder}: the folder of the instances cannot be read: {error.strerror}.") from error
-    found = [entry for entry in entries if entry.suffix in _READABLE]
-    if len(found) > 1:
-        raise ConfigError(f"{found[0]}: the instance is described twice, also in {found[1].name}; keep one file.")
-    if found:
-        return found[0]
-    if other := [entry for entry in entries if entry.suffix in _OTHER_FORMATS]:
-        raise ConfigError(f"{other[0]}: this version reads YAML only. Convert the file to YAML.")
-    raise NotFound(f"There is no file {name}.yaml in {folder}. Create it, or take the instance out of bindings_map.")
+    return listed
+
+
+def find_instance_file(folder: Path, name: str) -> Path:
+    """The file of one instance; see `InstanceFiles.find`."""
+    return InstanceFiles(folder).find(name)
 
 
 def load_instance(path: Path, card: Card, scrubber: Scrubber | None = None) -> Instance:

@@ -22,7 +22,7 @@ from lollms_core.errors import InstanceUnavailable, LollmsError, ModelLoadFailed
 from lollms_server.core.bindings import Binding, ModelState, Surroundings
 from lollms_server.core.bindings.discovery import Types, code_digest
 from lollms_server.core.bindings.foreign import run_foreign
-from lollms_server.core.bindings.instances import Card, Instance, find_instance_file, load_instance
+from lollms_server.core.bindings.instances import Card, Instance, InstanceFiles, load_instance
 from lollms_server.core.config import LoadedConfig
 from lollms_server.core.problems import Problem, problem_of
 from lollms_server.core.resource_manager import ResourceManager
@@ -107,14 +107,17 @@ class Maker:
     def __init__(self, loaded: LoadedConfig, resource_manager: ResourceManager) -> None:
         self._loaded = loaded
         self._resource_manager = resource_manager
-
-    async def version(self, name: str, type_name: str, types: Types) -> str:
-        """A hash of all that an instance is made of: its file, its type, the card and the code. Raises `LollmsError`
-        and OSError."""
-        return await asyncio.to_thread(self._version, name, type_name, types)
+        self._files = InstanceFiles(loaded.folders.instances)
+        # One file at a time: several threads that parse would take the interpreter from the event loop, which already
+        # answers while a thousand instances are read.
+        self._reading = asyncio.Semaphore()
 
     def versions(self, wanted: Iterable[tuple[str, str]], types: Types) -> dict[str, str]:
-        """The version of each instance, "" of one that cannot be read; to be called on one thread for all of them."""
+        """The version of each instance, "" of one that cannot be read; to be called on one thread for all of them.
+
+        Their folder is listed anew, for this and for all that is made until the next time.
+        """
+        self._files = InstanceFiles(self._loaded.folders.instances)
         found = {}
         for name, kind in wanted:
             found[name] = ""
@@ -123,8 +126,12 @@ class Maker:
         return found
 
     def _version(self, name: str, type_name: str, types: Types) -> str:
+        """A hash of all that an instance is made of: its file, its type, the card and the code.
+
+        Raises `LollmsError` and OSError.
+        """
         card = types.card(type_name)
-        file = find_instance_file(self._loaded.folders.instances, name)
+        file = self._files.find(name)
         state = hashlib.sha256(f"{type_name}\0{card.digest}\0{code_digest(card)}\0{file}\0".encode())
         state.update(file.read_bytes())
         return state.hexdigest()
@@ -164,17 +171,17 @@ class Maker:
     async def _make(self, slot: Slot, types: Types) -> None:
         """The object of an instance: settings from its file, code from the folder of its card."""
         card = types.card(slot.type_name)
-        slot.version = slot.version or await self.version(slot.name, slot.type_name, types)
-        instance = await asyncio.to_thread(self._read, slot.name, card)
+        async with self._reading:
+            instance = await asyncio.to_thread(self._read, slot, card, types)
         for notice in instance.notices:
             _log.warning("%s", notice)
         binding_class, slot.module = await types.load(slot.type_name)
         slot.binding = _construct(binding_class, instance, self._resource_manager)
         slot.instance = instance  # not before: what the binding refuses may be what must not be shown
 
-    def _read(self, name: str, card: Card) -> Instance:
-        path = find_instance_file(self._loaded.folders.instances, name)
-        return load_instance(path, card, self._loaded.scrubber)
+    def _read(self, slot: Slot, card: Card, types: Types) -> Instance:
+        slot.version = slot.version or self._version(slot.name, slot.type_name, types)
+        return load_instance(self._files.find(slot.name), card, self._loaded.scrubber)
 
 
 def _construct(binding_class: type[Binding], instance: Instance, resource_manager: ResourceManager) -> Binding:
