@@ -18,6 +18,8 @@ _noted: list[str] = []
 
 TWICE = frozenset(
     {
+        "test_safety_unread_streams_cost_little",
+        "test_idle_and_deaf_callers_cost_little",
         "test_engine_sees_images",
         "test_every_backend_answers_alike",
         "test_every_backend_fails_alike",
