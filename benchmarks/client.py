@@ -1,4 +1,4 @@
-"""Both Python clients on a stream of the mock, against plain httpx2 reading the same stream."""
+"""Both Python clients on streams of the mock, against plain httpx2 reading the same streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks import processes
+from benchmarks import many_streams, processes
 from benchmarks.table import Row, Table
 
 COMMON = """
@@ -142,6 +142,7 @@ def measure(options: Any) -> list[Table]:
             for kind, programs in PROGRAMS.items():
                 for name, code in programs.items():
                     found.setdefault((kind, name), []).append(_run(code, port))
+        many = many_streams.measure(options, lambda code: _run(code, port))
     tables = []
     for kind, programs in PROGRAMS.items():
         for what in ("call", "token"):
@@ -150,12 +151,12 @@ def measure(options: Any) -> list[Table]:
             plain, ours = (statistics.median(row.values) for row in rows)
             table.budget("ours / plain httpx2", ours / plain, 1.2)
             tables.append(table)
-    return tables
+    return tables + many
 
 
-def _run(code: str, port: int) -> dict[str, float]:
+def _run(code: str, port: int) -> Any:
+    """What a program prints, on the core of what is measured."""
     environment = {**os.environ, "PYTHONPATH": str(processes.ROOT)}
     command = ["taskset", "-c", processes.GATEWAY_CORE, sys.executable, "-c", code, str(port)]
     done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=environment)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+    return json.loads(done.stdout)

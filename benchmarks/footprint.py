@@ -1,4 +1,4 @@
-"""What it costs to be there: importing the client, starting the server, idle memory, a token of the local engine."""
+"""What it costs to be there: importing the client, starting the server, idle memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
+from benchmarks.engine import until_ready
 from benchmarks.table import Row, Table
-
-TICKS = os.sysconf("SC_CLK_TCK")
 
 IMPORT = """
 import json, sys, time
@@ -39,7 +37,6 @@ def measure(options: Any) -> list[Table]:
             *(import_client(s, options.rounds) for s in IMPORTS),
             command_line(options.rounds),
             *start_and_idle(folder, options.rounds),
-            local_token(folder, options),
         ]
 
 
@@ -91,7 +88,7 @@ def start_and_idle(folder: Path, rounds: int) -> list[Table]:
             while processes.get(f"http://127.0.0.1:{port}/health") is None:
                 time.sleep(0.01)
             took = time.monotonic() - start
-            _until_ready(port)
+            until_ready(port)
             if number:
                 seconds.append(took)
                 memory.append(_memory_mb(pid))
@@ -102,17 +99,7 @@ def start_and_idle(folder: Path, rounds: int) -> list[Table]:
     return [starting, idle]
 
 
-NANO = "model: lollms-nano\n"
-
-
-def _until_ready(port: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        said = processes.get(f"http://127.0.0.1:{port}/health")
-        if said and json.loads(said).get("models") == "ready":
-            return
-        time.sleep(0.05)
-    raise SystemExit("the embedded model was not ready in time")
+NANO = "default_model: lollms-nano\n"
 
 
 def _memory_mb(pid: int) -> float:
@@ -120,44 +107,3 @@ def _memory_mb(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
     raise SystemExit(f"the kernel does not say how much memory process {pid} has")
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def local_token(folder: Path, options: Any, tokens: int = 400, answers: int = 40) -> Table:
-    """CPU of our process per streamed token of the embedded model; its engine is another process and not counted."""
-    costs = []
-    local = {"binding": "llamacpp_binding", "name": "local", "core": None}  # the engine must not share one core with us
-    with processes.ours(folder, NANO, **local) as (port, pid):
-        _until_ready(port)
-        _stream(port, tokens)
-        for _ in range(options.rounds):
-            before = _cpu(pid)
-            streamed = sum(_stream(port, tokens) for _ in range(answers))
-            costs.append(1e6 * (_cpu(pid) - before) / streamed)
-    table = Table("embedded model through the server: CPU of our process per token, µs", [Row("ours", costs)])
-    table.budget("µs", statistics.median(costs), 15)
-    return table
-
-
-def _stream(port: int, tokens: int) -> int:
-    """Stream one long answer; returns how many text chunks came. Raises `SystemExit` when they are too few."""
-    body = {
-        "input_data": [{"type": "text", "role": "user_prompt", "data": "Count from one to one hundred."}],
-        "parameters": {"max_tokens": tokens, "ignore_eos": True},  # else the model stops after a few
-        "stream": True,
-    }
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/v1/generate",
-        json.dumps(body).encode(),
-        {"content-type": "application/json", "x-api-key": processes.KEY},
-    )
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        text: bytes = reply.read()
-    came = text.count(b'"chunk"')
-    if came < tokens // 2:
-        raise SystemExit(f"only {came} of {tokens} tokens came: {text[-500:]!r}")
-    return came

@@ -38,11 +38,11 @@ def build() -> None:
         if source.suffix in (".py", ".c"):
             shutil.copy2(source, BUILD / source.name)
     load = BUILD / "load.c"
-    before = load.read_text()
+    before = load.read_text(encoding="utf-8")
     after = before.replace(*COUNT_ONCE)
     if after == before:
         raise SystemExit("load.c has changed: the patch of benchmarks/processes.py does not fit it")
-    load.write_text(after)
+    load.write_text(after, encoding="utf-8")
     for name in ("mock", "load", "relay"):
         subprocess.run(["gcc", "-O2", "-o", name, f"{name}.c"], cwd=BUILD, check=True)
 
@@ -59,7 +59,7 @@ def running(name: str, command: list[str | Path], port: int, *, core: str | None
     """A process that listens on `port`; gives its id. Its output goes to a log in the build folder."""
     pinned = ["taskset", "-c", core] if core is not None else []
     log = BUILD / f"{name}.log"
-    with log.open("w") as out:
+    with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
             [*pinned, *map(str, command)],
             cwd=BUILD,
@@ -116,7 +116,7 @@ def bare_relay(upstream: int) -> Iterator[int]:
     """`asgi-aio-msg-co` of gateways.sh: bare ASGI, aiohttp, msgspec, one send per upstream read."""
     port = free_port()
     options = "--no-access-log --log-level warning --loop uvloop --http httptools --backlog 4096 --host 127.0.0.1"
-    command = [sys.executable, "-m", "uvicorn", *options.split(), "--port", str(port), "gw:asgi_app"]
+    command: list[str | Path] = [sys.executable, "-m", "uvicorn", *options.split(), "--port", str(port), "gw:asgi_app"]
     knobs = {"UP": "aiohttp", "TR": "msgspec", "CO": "1", "MOCK": f"http://127.0.0.1:{upstream}"}
     with running("bare", command, port, core=GATEWAY_CORE, **knobs):
         yield port
@@ -137,9 +137,9 @@ def configuration(folder: Path, port: int, instance: str, binding: str, settings
     place = folder / "lollms_configs"
     (place / "bindings").mkdir(parents=True, mode=0o700)
     main = place / "main_config.yaml"
-    main.write_text(MAIN_CONFIG.format(port=port, key=KEY, instance=instance, binding=binding))
+    main.write_text(MAIN_CONFIG.format(port=port, key=KEY, instance=instance, binding=binding), encoding="utf-8")
     card = place / "bindings" / f"{instance}.yaml"
-    card.write_text(f"type: {binding}\nbinding_instance_name: {instance}\n{settings}")
+    card.write_text(f"type: {binding}\nbinding_instance_name: {instance}\n{settings}", encoding="utf-8")
     for path in (place, place / "bindings"):
         path.chmod(0o700)
     for path in (main, card):

@@ -1,7 +1,8 @@
-"""Run the benchmarks: `python -m benchmarks.run [--only relayed,client,footprint] [--write]`.
+"""Run the benchmarks: `python -m benchmarks.run [--only relayed,client,...] [--write]`.
 
 Prints every round, the medians and the ratios beside their budgets. Nothing is written unless `--write` is given, which
-replaces benchmarks/RESULTS.md. The exit code is 0 also when a budget is missed: a busy machine must not fail a build.
+replaces benchmarks/RESULTS.md and the plots. The exit code is 0 also when a budget is missed: a busy machine must not
+fail a build.
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
-from benchmarks import client, footprint, processes, relayed
-from benchmarks.table import Table
+from benchmarks import client, engine, footprint, growth, peers, plots, processes, reading, relayed, sockets
+from benchmarks.table import Table, Verdict
 
-NOT_MEASURED = """\
-Not measured here: the share of llama.cpp's own wall-clock speed on a model of 5 ms a token or more, the Ollama path,
-discussions, and anything on a graphics card.
-"""
+NOT_MEASURED = "Not measured here: discussions, anything on a graphics card, and any other machine.\n"
 
-PARTS = {"footprint": footprint.measure, "client": client.measure, "relayed": relayed.measure}
+PARTS = {
+    "footprint": footprint.measure,
+    "client": client.measure,
+    "relayed": relayed.measure,
+    "reading": reading.measure,
+    "engine": engine.measure,
+    "sockets": sockets.measure,
+    "growth": growth.measure,
+    "peers": peers.measure,
+}
 
 
 def main() -> int:
@@ -31,13 +39,19 @@ def main() -> int:
             print(f"{tool} was not found; install it with your system's package manager.", file=sys.stderr)
             return 1
     processes.build()
-    tables: list[Table] = []
+    parts: dict[str, list[Table]] = {}
     started = os.getloadavg()
     for name in options.only.split(","):
-        tables += PARTS[name](options)
-    text = "\n".join([_heading(options, started), *(table.markdown() for table in tables), NOT_MEASURED])
+        print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr)
+        parts[name] = PARTS[name](options)
+    tables = [table for found in parts.values() for table in found]
+    text = "\n".join(
+        [_heading(options, started), _overview(tables), *(table.markdown() for table in tables), NOT_MEASURED]
+    )
     print(text)
     if options.write:
+        for name, found in parts.items():
+            plots.sheet(plots.folder() / f"{name}.svg", name, found)
         target = processes.ROOT / "benchmarks" / "RESULTS.md"
         target.write_text(text, encoding="utf-8")
         print(f"written to {target}", file=sys.stderr)
@@ -52,6 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--slow", default="500", help="clients of the paced round, a token each 50 ms; '' leaves it out"
     )
+    parser.add_argument("--slow-rounds", type=int, default=2, help="how often the paced round is run")
     parser.add_argument("--secs", type=float, default=1.5, help="seconds of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--note", default="", help="a line for the heading: what else ran on the machine")
@@ -76,6 +91,18 @@ def _heading(options: argparse.Namespace, started: tuple[float, float, float]) -
         "",
     ]
     return "\n".join(lines)
+
+
+def _overview(tables: Sequence[Table]) -> str:
+    """What was kept and what was missed, before all the rounds."""
+    lines = ["## Budgets and goals", "", "| | value | limit | |", "| --- | --- | --- | --- |"]
+    lines += [_line_of(table.title, verdict) for table in tables for verdict in table.verdicts]
+    return "\n".join([*lines, "", "## All rounds", ""])
+
+
+def _line_of(title: str, verdict: Verdict) -> str:
+    word = "kept" if verdict.kept else "**missed**"
+    return f"| {title}: {verdict.what} | {verdict.value:.3g} | {verdict.kind} <= {verdict.limit:g} | {word} |"
 
 
 if __name__ == "__main__":

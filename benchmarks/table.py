@@ -50,7 +50,8 @@ class Table:
         lines = [f"### {self.title}", "", _line(head), _line(["---"] * len(head))]
         for row in self.rows:
             cells = [_number(v) for v in row.values] + [""] * (rounds - len(row.values))
-            lines.append(_line([row.name, *cells, _number(statistics.median(row.values)), row.note]))
+            median = _number(statistics.median(row.values)) if row.values else ""
+            lines.append(_line([row.name, *cells, median, row.note]))
         lines.append("")
         for v in self.verdicts:
             word = "kept" if v.kept else "**missed**"
