@@ -40,6 +40,8 @@ HISTORY_ROLES = ("user_message", "assistant_message", "tool_result", "user_promp
 IMAGE_ROLES = ("input_image", "user_prompt", "user_image", "image", "context_image", "reference_image")
 """The roles of images that a conversation is about."""
 
+_ROLES: Mapping[str, tuple[str, ...]] = {"text": HISTORY_ROLES, "image": IMAGE_ROLES}
+
 
 class InputItem(msgspec.Struct):
     """One piece of input: `type` is text, image, audio, video or document; `data` is text, or base64."""
@@ -108,7 +110,7 @@ class InputData(Protocol):
 
 def conversation_roles(kind: str) -> tuple[str, ...]:
     """The roles in which items of a type are part of a conversation."""
-    return {"text": HISTORY_ROLES, "image": IMAGE_ROLES}.get(kind, ())
+    return _ROLES.get(kind, ())
 
 
 def in_conversation(kind: str, role: str) -> bool:
@@ -126,7 +128,7 @@ def messages_of(items: Sequence[InputData], images: Mapping[int, ImagePart] | No
     parts: list[ImagePart] = []
     turns: list[Message] = []
     for place, item in enumerate(items):
-        if not in_conversation(item.type, item.role):
+        if item.role not in _ROLES.get(item.type, ()):
             continue
         where = f"input_data[{place}]"
         if item.type == "image":

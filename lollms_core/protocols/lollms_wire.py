@@ -173,20 +173,29 @@ def reply_output(reply: Reply, *, failed: LollmsError | None = None) -> list[Out
         "model_used": reply.model or None,
         "finish_reason": reply.finish_reason,
         "usage": _usage(reply),
-        "receipt": [{"name": i.name, "action": i.action, "reason": i.reason} for i in reply.receipt],
+        "receipt": _receipt(reply) if reply.receipt else [],
     }
-    items = [OutputItem(i.kind, i.data, i.mime, i.thoughts, dict(i.metadata)) for i in reply.items]
+    items = _items(reply) if reply.items else []
     if not items and (reply.text or reply.thoughts or not reply.media):
         items.append(OutputItem("text", reply.text, None, reply.thoughts or None))
-    items += [_call_item(call) for call in reply.tool_calls]
+    if reply.tool_calls:
+        items += [_call_item(call) for call in reply.tool_calls]
     for name, raw in reply.broken_calls:
         items.append(OutputItem("json", {"name": name, "arguments": raw}, metadata={"kind": "broken_tool_call"}))
-    if not reply.items:
+    if reply.media and not reply.items:
         items += [_media_item(media) for media in reply.media]
     items[0].metadata = {**about, **(items[0].metadata or {})}
     if failed is not None:
         items.append(OutputItem("error", failed.message, metadata=error_metadata(failed)))
     return items
+
+
+def _receipt(reply: Reply) -> list[dict[str, str]]:
+    return [{"name": each.name, "action": each.action, "reason": each.reason} for each in reply.receipt]
+
+
+def _items(reply: Reply) -> list[OutputItem]:
+    return [OutputItem(i.kind, i.data, i.mime, i.thoughts, dict(i.metadata)) for i in reply.items]
 
 
 def _usage(reply: Reply) -> dict[str, int | None] | None:

@@ -159,7 +159,8 @@ class ChatCodec:
 
 
 def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
-    if message.images and (message.role != "user" or not dialect.images):
+    images = message.images
+    if images and (message.role != "user" or not dialect.images):
         raise UnsupportedFeature(
             f"{dialect.name} takes images in the user's messages only."
             if dialect.images
@@ -177,7 +178,7 @@ def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
             for call in message.tool_calls
         ]
         return {"role": message.role, "content": message.text or None, "tool_calls": calls}
-    if message.images:
+    if images:
         return {"role": message.role, "content": [_part(part) for part in message.parts]}
     return {"role": message.role, "content": message.text}
 

@@ -42,7 +42,7 @@ class AnswerReader(ABC):
         self._name = name
         self._secrets = tuple(secrets)
         self._buffer = bytearray()
-        self._sse = SseReader(limits)
+        self._sse: SseReader | None = None  # made for a stream
         self._form = _form_of(content_type)
         self.error: LollmsError | None = None
         self.finished = False
@@ -102,9 +102,12 @@ class AnswerReader(ABC):
         return out
 
     def _stream(self, data: bytes, out: list[Event]) -> None:
-        self.payloads(self._sse.feed(data), out)
+        sse = self._sse
+        if sse is None:
+            sse = self._sse = SseReader(self._limits)
+        self.payloads(sse.feed(data), out)
         if not self.finished:  # what follows the end does not matter
-            self.error = self._sse.error
+            self.error = sse.error
 
     def _collect(self, data: bytes, out: list[Event]) -> None:
         if len(self._buffer) + len(data) > self._limits.reply_bytes:

@@ -62,16 +62,15 @@ class Work(msgspec.Struct, frozen=True):
                 raise KeyRejected("The key of this request is no longer valid.")
             async with context.working():
                 plan = await prepare(self.asked, context, house)
-                lease = house.scheduler.lease(
-                    plan.resources, key=context.key, request_id=context.id, on_position=self._position(sink)
-                )
-                async with lease:
-                    context.position = None
-                    ports = SourcePorts(plan.source, context, house)
-                    if plan.seconds is not None:
-                        context.end_at(asyncio.get_running_loop().time() + plan.seconds)
-                        sink = _stoppable(sink, context)
-                    reply = await adrive(plan.flow, ports, sink, context.observer)
+                if plan.resources:
+                    lease = house.scheduler.lease(
+                        plan.resources, key=context.key, request_id=context.id, on_position=self._position(sink)
+                    )
+                    async with lease:
+                        context.position = None
+                        reply = await self._answer(plan, sink)
+                else:  # the registry has counted it, and there is nothing to wait for
+                    reply = await self._answer(plan, sink)
         except LollmsError as error:
             if plan is not None and error.partial is not None:
                 error.partial = _completed(error.partial, plan)
@@ -79,6 +78,13 @@ class Work(msgspec.Struct, frozen=True):
         finally:
             house.registry.release(context)
         return _completed(reply, plan)
+
+    async def _answer(self, plan: Plan, sink: Sink) -> Reply:
+        ports = SourcePorts(plan.source, self.context, self.house)
+        if plan.seconds is not None:
+            self.context.end_at(asyncio.get_running_loop().time() + plan.seconds)
+            sink = _stoppable(sink, self.context)
+        return await adrive(plan.flow, ports, sink, self.context.observer)
 
     def _position(self, sink: Sink) -> Callable[[int], Awaitable[None]]:
         async def moved(position: int) -> None:
