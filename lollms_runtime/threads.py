@@ -31,7 +31,8 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
     cancel = Cancel()
     done = in_background(lambda: function(*args, **kwargs), cancel)
     try:
-        return await asyncio.shield(done)
+        await asyncio.wait([done])  # not `shield`, which from Python 3.14 on reports what the left work raises
+        return done.result()
     except asyncio.CancelledError:
         cancel.set()
         await _until(done)
