@@ -53,6 +53,7 @@ def header_lines(host: str, given: Mapping[str, str], ours: Mapping[str, str] | 
     for name, value in given.items():
         if _NAME.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
             raise failures.bad_header(name)
+        name = name.lower()  # else one that is ours could stand beside ours
         if name not in _OURS:
             headers[name] = value
     headers.update(ours or {})
@@ -156,7 +157,8 @@ def tls_context(verify: bool) -> ssl.SSLContext:
     if sys.platform in ("win32", "darwin") and not named:
         import truststore  # the system's own verifier
 
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        system: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return system
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()  # those of them that exist
     if not named and not paths.cafile and not paths.capath:  # an OpenSSL that was built for another system
