@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
+from benchmarks.others import Others
 from benchmarks.streams import Answer, Place, Stream, llama_server, ours
 from benchmarks.table import Row, Table
+from lollms_runtime.engines.llamacpp_launch import STAGE
 
 TOKENS = 1000  # of one answer of the embedded model, whose context holds little more
 ANSWERS = 8  # of one round
@@ -140,10 +142,11 @@ SHARE = 120  # tokens of an answer
 LEAST_MS = 5.0  # milliseconds of a token that the model must take
 BEHIND = "one two three four five six seven eight nine ten. "
 LONG = 220  # times: some three thousand tokens
+HALF = 110
 
 
 def slow_model(folder: Path, options: Any) -> list[Table]:
-    """The share of its own speed, parallel streams, and a short request behind a long prompt."""
+    """The share of its own speed, parallel streams, long prompts, and a short request behind one."""
     model = _random_model()
     settings = f"default_model: {model}\nn_ctx: {CONTEXT}\nn_parallel: {SLOTS}\n"
     with _own_server(model) as own, _engine_server(folder, settings, "slow") as (port, _):
@@ -154,6 +157,7 @@ def slow_model(folder: Path, options: Any) -> list[Table]:
         return [
             *alone(own, through, options.rounds),
             *together(own, through, options.rounds),
+            prefill(own, through, options.rounds),
             behind(through, options.rounds),
         ]
 
@@ -186,11 +190,14 @@ def _own_server(model: Path) -> Iterator[Place]:
 def alone(own: Place, through: Place, rounds: int) -> list[Table]:
     """One stream at a time, to each server in turn."""
     speeds: dict[str, list[float]] = {"its own server": [], "through us": []}
+    others = Others()
     for turn in range(2 * rounds):
+        others.begin()
         for name, place in _in_turn(own, through, turn):
             speeds[name].append(SHARE / Stream(place, PROMPT, SHARE).whole().seconds)
-    table = Table("model of random weights, one stream: tokens/s (wall clock)", _rows(speeds))
-    table.budget("share of its own speed that is lost, %", _lost(speeds), 3)
+        others.end()
+    table = Table("model of random weights, one stream: tokens/s (wall clock)", [*_rows(speeds), others.row()])
+    table.budget(f"share of its own speed that is lost, %{others.remark()}", _lost(speeds), 3)
     slowness = 1000 / statistics.median(speeds["its own server"])
     table.goal(f"the model takes {slowness:.1f} ms a token; too quick by, ms", max(LEAST_MS - slowness, 0), 0)
     return [table]
@@ -200,7 +207,9 @@ def together(own: Place, through: Place, rounds: int) -> list[Table]:
     """As many streams at once as there are slots: their sum, and whether all of them get on."""
     speeds: dict[str, list[float]] = {"its own server": [], "through us": []}
     behind: dict[str, list[float]] = {"its own server": [], "through us": []}
+    others = Others()
     for turn in range(rounds):
+        others.begin()
         for name, place in _in_turn(own, through, turn):
             streams = [Stream(place, f"{number}: {PROMPT}", SHARE) for number in range(SLOTS)]
             answers = [stream.whole() for stream in streams]
@@ -208,11 +217,29 @@ def together(own: Place, through: Place, rounds: int) -> list[Table]:
             first = min(answer.seconds for answer in answers)
             written = [sum(at <= first for at in answer.times()) for answer in answers]
             behind[name].append(100 * (1 - min(written) / max(written)))
-    total = Table(f"model of random weights, {SLOTS} streams at once: tokens/s of all (wall clock)", _rows(speeds))
-    total.budget("share of its own speed that is lost, %", _lost(speeds), 3)
+        others.end()
+    rows = [*_rows(speeds), others.row()]
+    total = Table(f"model of random weights, {SLOTS} streams at once: tokens/s of all (wall clock)", rows)
+    total.budget(f"share of its own speed that is lost, %{others.remark()}", _lost(speeds), 3)
     even = Table("the same: how far the last stream is behind when the first one ends, %", _rows(behind))
     even.budget("through us, %", statistics.median(behind["through us"]), 10)
     return [total, even]
+
+
+def prefill(own: Place, through: Place, rounds: int) -> Table:
+    """A long prompt while nobody else asks: what it costs that it can be interrupted at any time."""
+    seconds: dict[str, list[float]] = {"its own server": [], "through us": []}
+    others = Others()
+    for turn in range(rounds):
+        others.begin()
+        for name, place in _in_turn(own, through, turn):
+            seconds[name].append(_first_token(place, f"{turn}, {name}. " + BEHIND * HALF))
+        others.end()
+    table = Table("a long prompt alone: seconds until its first token", [*_rows(seconds), others.row()])
+    pairs = zip(seconds["through us"], seconds["its own server"], strict=True)
+    lost = 100 * (statistics.median(ours / own for ours, own in pairs) - 1)
+    table.goal(f"slower than its own server by, %{others.remark()}", lost, 3)
+    return table
 
 
 def _in_turn(own: Place, through: Place, turn: int) -> list[tuple[str, Place]]:
@@ -235,20 +262,26 @@ def behind(through: Place, rounds: int) -> Table:
     """A short request while a long prompt is read: how many of its stages pass until its first token."""
     rows = [Row("a stage, ms", []), Row("first token alone, ms", []), Row("behind the long prompt, ms", [])]
     waits = []
+    others = Others()
     for turn in range(3 * rounds):
         _first_token(through, "When this is answered, nothing of the last round is left.")
+        others.begin()
         alone = _first_token(through, f"alone {turn}")
         stream = Stream(through, f"{turn}. " + BEHIND * LONG, 1)
         stream.until(lambda answer: len(answer.times(_STAGE)) >= 3)
         time.sleep(0.3 * turn % 1 * _stage(stream.answer))  # somewhere in the stage
         late = _first_token(through, f"behind {turn}")
+        others.end()
         stage = _stage(stream.answer)
         stream.close()
         for row, seconds in zip(rows, (stage, alone, late), strict=True):
             row.values.append(1000 * seconds)
         waits.append((late - alone) / stage)
-    table = Table("a short request while a long prompt is read in stages of 256 tokens", [*rows, Row("stages", waits)])
-    table.budget("stages until its first token, median", statistics.median(waits), 1)
+    rows += [Row("stages", waits), others.row()]
+    table = Table(f"a short request while a long prompt is read in stages of {STAGE} tokens", rows)
+    table.budget(f"stages until its first token, median{others.remark()}", statistics.median(waits), 1)
+    table.goal("the same, longest", max(waits), 1)
+    table.goal("tokens of the long prompt that are read until then, median", STAGE * statistics.median(waits), 256)
     return table
 
 

@@ -2,10 +2,10 @@
 
 The server notices that its client has gone only when it writes. So it is always asked for a stream, also when the
 caller wants the answer in one piece (the events fold to the same reply), and for a progress report after every batch of
-the prompt (`return_progress`), the first of which comes at once. Together with a batch of at most 256 tokens, which the
-engine is started with, this reads a long prompt in stages: a request that is closed stops at the end of the stage it is
-in, and the engine can let another prompt be read between two stages. Without the reports a closed request is read to
-its end, which takes tens of seconds for a long prompt.
+the prompt (`return_progress`), the first of which comes at once. Together with a small batch, which the engine is
+started with, this reads a long prompt in stages: a request that is closed stops at the end of the stage it is in or of
+the next one, and the engine can let another prompt be read between two stages. Without the reports a closed request is
+read to its end, which takes tens of seconds for a long prompt.
 
 Images go the same way, as `data:` URLs: the stage that holds an image takes as long as encoding it does, and a prompt
 that made way keeps the images it has read. PNG, JPEG and GIF are read by llama.cpp itself. For WebP it would start
@@ -19,8 +19,9 @@ have no tokens to send, cannot be staged at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 from typing_extensions import override
@@ -46,6 +47,14 @@ __all__ = [
 ]
 
 
+OnReport: TypeAlias = Callable[[int, int], bool]
+"""Is told how many tokens of the prompt are read, and how many it has; says whether that is news in any case."""
+
+
+def _nobody(read: int, total: int) -> bool:
+    return False
+
+
 _READABLE = ("image/png", "image/jpeg", "image/gif")
 
 
@@ -57,6 +66,16 @@ class LlamaCppCodec(ChatCodec):
 
     def __init__(self, *, images: bool = True, tools: bool = True) -> None:
         super().__init__(msgspec.structs.replace(LLAMACPP, images=images, tools=tools))
+        self._on_report: OnReport = _nobody
+
+    def reporting(self, on_report: OnReport) -> LlamaCppCodec:
+        """The same codec, whose readers also tell how many tokens of the prompt are read, and how many it has.
+
+        They tell it at once when the engine begins with the prompt, and after each stage.
+        """
+        codec = copy.copy(self)
+        codec._on_report = on_report
+        return codec
 
     @override
     def body(self, call: GenerationCall, target: Target) -> dict[str, Any]:
@@ -84,6 +103,7 @@ class LlamaCppCodec(ChatCodec):
             receipt=self.receipt(call.params),
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
+            on_report=self._on_report,
         )
 
     @override
@@ -129,11 +149,12 @@ _progress_chunk = msgspec.json.Decoder(_ProgressChunk).decode
 class _LlamaCppReader(ChatReader):
     """Turns the reports on the prompt into `Progress` events; after the prompt it is just a `ChatReader`."""
 
-    __slots__ = ("_in_prompt",)
+    __slots__ = ("_in_prompt", "_on_report")
 
-    def __init__(self, content_type: str, **options: Any) -> None:
+    def __init__(self, content_type: str, *, on_report: OnReport, **options: Any) -> None:
         super().__init__(content_type, **options)
         self._in_prompt = True
+        self._on_report = on_report
 
     @override
     def payloads(self, payloads: Sequence[bytes], out: list[Event]) -> None:
@@ -150,7 +171,10 @@ class _LlamaCppReader(ChatReader):
 
     def _report(self, payload: bytes, out: list[Event]) -> None:
         progress = decode_body(_progress_chunk, payload, self._limits.json_depth).prompt_progress
-        if progress is not None and progress.cache < progress.processed < progress.total:
+        if progress is None:
+            return
+        news = self._on_report(progress.processed, progress.total)
+        if (news or progress.cache < progress.processed) and progress.processed < progress.total:
             fraction = progress.processed / progress.total
             out.append(Progress("prefill", f"Read {progress.processed:,} of {progress.total:,} tokens.", fraction))
 

@@ -11,7 +11,6 @@ the engine to one event loop, and llama.cpp's server closes them after so many r
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -39,15 +38,16 @@ from lollms_core.protocols.openai import embeddings_request, parse_embeddings
 from lollms_core.protocols.retry import NO_RETRY
 from lollms_core.types import Batch, Embeddings, GenerationCall, ModelInfo, Progress
 from lollms_runtime.cancel import Cancel
-from lollms_runtime.engines.llamacpp_launch import STAGE, LlamaCppSettings, launch_of
+from lollms_runtime.engines.llamacpp_launch import LlamaCppSettings, launch_of, stage_of
 from lollms_runtime.engines.slots import Lease, SlotPool, trail_of
 from lollms_runtime.engines.supervisor import Endpoint, Policy, State, Supervisor
 from lollms_runtime.engines.turns import ReadingGate, Turn
+from lollms_runtime.engines.waits import again, await_, closer, closing_async, gone_within, wait
+from lollms_runtime.engines.watches import Watches
 from lollms_runtime.transport.base import AsyncTransport
 from lollms_runtime.transport.http_async import AsyncHttpTransport
 from lollms_runtime.transport.http_sync import HttpTransport
 from lollms_runtime.upstream import AsyncUpstream, Upstream
-from lollms_runtime.waiting import result_of
 
 __all__ = ["LlamaCppEngine", "LlamaCppSettings", "Policy"]
 
@@ -143,27 +143,35 @@ class LlamaCppEngine:
         ready = self._ready()
         if not ready.done():
             yield self._loading()
-        _wait(ready, cancel)
+        wait(ready, cancel)
         waiting = self._slots.lease(trail_of(call.messages))
         try:
             if not waiting.done():
                 yield self._queued(waiting)
-            lease = _wait(waiting, cancel)
+            lease = wait(waiting, cancel)
         except BaseException:
             self._slots.abandon(waiting)
             raise
-        turn = Turn(self._gate, long=_is_long(call, lease))
+        turn = self._turn(call, lease)
+        codec = self._codec.reporting(turn.report)
         endpoint: Endpoint | None = None
         ended = False
         try:
-            endpoint = _wait(self._ready(), cancel)
+            endpoint = wait(self._ready(), cancel)
             while not ended:
-                _wait(turn.ask(), cancel)
-                turn.begin()
-                with closing(HttpTransport()) as transport:
-                    upstream = Upstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
-                    with upstream.open(call, cancel) as batches:
-                        ended = yield from _in_turn(turn, batches)
+                wait(turn.ask(), cancel)
+                connection = Cancel(cancel)
+                turn.begin(connection.set)
+                try:
+                    with closing(HttpTransport()) as transport:
+                        upstream = Upstream(codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
+                        with upstream.open(call, connection) as batches:
+                            ended = yield from _in_turn(turn, batches, endpoint.watches)
+                except Cancelled:
+                    if cancel.is_set or not turn.interrupted:
+                        raise
+                finally:
+                    connection.detach()
         except (TransportError, UpstreamTimeout) as error:
             if endpoint is not None:
                 with contextlib.suppress(TimeoutError):
@@ -188,37 +196,44 @@ class LlamaCppEngine:
         ready = self._ready()
         if not ready.done():
             yield self._loading()
-        await _await(ready)
+        await await_(ready)
         waiting = self._slots.lease(trail_of(call.messages))
         try:
             if not waiting.done():
                 yield self._queued(waiting)
-            lease = await _await(waiting)
+            lease = await await_(waiting)
         except BaseException:
             self._slots.abandon(waiting)
             raise
-        turn = Turn(self._gate, long=_is_long(call, lease))
+        turn = self._turn(call, lease)
+        codec = self._codec.reporting(turn.report)
         endpoint: Endpoint | None = None
         ended = False
         try:
-            endpoint = await _await(self._ready())
+            endpoint = await await_(self._ready())
+            watches = endpoint.watches
             while not ended:
-                await _await(turn.ask())
-                turn.begin()
-                async with _closing(self._async_transport()) as transport:
-                    upstream = AsyncUpstream(self._codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
-                    async with upstream.open(call) as batches:
-                        async for batch in batches:
-                            if not turn.over:
-                                turn.pause(batch)
-                            yield batch
-                            if not turn.over and turn.makes_way():
-                                break
-                        else:
-                            ended = True
+                await await_(turn.ask())
+                try:
+                    async with closing_async(self._async_transport()) as transport:
+                        turn.begin(closer(transport))
+                        upstream = AsyncUpstream(codec, _at(endpoint, lease.slot), transport, retry=NO_RETRY)
+                        async with upstream.open(call) as batches:
+                            async for batch in batches:
+                                watches.hear()
+                                if not (turn.over or turn.keeps(batch)):
+                                    break
+                                yield batch
+                                if turn.interrupted:
+                                    break
+                            else:
+                                ended = True
+                except Cancelled:
+                    if not turn.interrupted:
+                        raise
         except (TransportError, UpstreamTimeout) as error:
             if endpoint is not None:
-                await _gone_within(endpoint, _LAST_WORDS)
+                await gone_within(endpoint.gone, _LAST_WORDS)
             _tell(error, endpoint)
         finally:
             turn.end()
@@ -226,9 +241,13 @@ class LlamaCppEngine:
 
     # ---- what both share ----
 
+    def _turn(self, call: GenerationCall, lease: Lease) -> Turn:
+        stage = stage_of(self.settings)
+        return Turn(self._gate, long=_is_long(call, lease, stage), stage=stage)
+
     def _loading(self) -> Batch:
-        again = ", again" if self._supervisor.error is not None else ""
-        return (Progress("load", f"The model {self.settings.name} is being loaded{again}."),)
+        more = ", again" if self._supervisor.error is not None else ""
+        return (Progress("load", f"The model {self.settings.name} is being loaded{more}."),)
 
     def _queued(self, waiting: Future[Lease]) -> Batch:
         return (Progress("queue", "Waiting for another request to end.", position=self._slots.position(waiting)),)
@@ -297,7 +316,7 @@ class LlamaCppEngine:
         return info
 
     def _ask(self, request: Callable[[Target], HttpRequest], parse: Callable[[HttpResponse], T]) -> T:
-        endpoint = _wait(self._ready(), Cancel())
+        endpoint = wait(self._ready(), Cancel())
         try:
             with closing(HttpTransport()) as transport:
                 upstream = Upstream(self._codec, endpoint.target, transport, retry=NO_RETRY)
@@ -308,40 +327,39 @@ class LlamaCppEngine:
             _tell(error, endpoint)
 
     async def _aask(self, request: Callable[[Target], HttpRequest], parse: Callable[[HttpResponse], T]) -> T:
-        endpoint = await _await(self._ready())
+        endpoint = await await_(self._ready())
         try:
-            async with _closing(self._async_transport()) as transport:
+            async with closing_async(self._async_transport()) as transport:
                 upstream = AsyncUpstream(self._codec, endpoint.target, transport, retry=NO_RETRY)
                 return parse(await upstream.fetch(request(endpoint.target)))
         except (TransportError, UpstreamTimeout) as error:
-            await _gone_within(endpoint, _LAST_WORDS)
+            await gone_within(endpoint.gone, _LAST_WORDS)
             _tell(error, endpoint)
 
 
 _EMBEDDINGS = msgspec.structs.replace(LLAMACPP, embeddings_path="/v1/embeddings")
 
 
-_SHORT = 3 * STAGE  # characters that make one stage: more in most texts and languages, which does no harm
+_CHARACTERS = 3  # of a token: more in most texts and languages, which does no harm
 
 
-def _is_long(call: GenerationCall, lease: Lease) -> bool:
+def _is_long(call: GenerationCall, lease: Lease, stage: int) -> bool:
     """Whether more than one stage is to be read, as far as one can tell by looking."""
     new = call.messages[lease.known :]
     if call.tools and not lease.known:
         return True
-    return any(message.images for message in new) or sum(len(message.text) for message in new) > _SHORT
+    return any(message.images for message in new) or sum(len(message.text) for message in new) > _CHARACTERS * stage
 
 
-def _in_turn(turn: Turn, batches: Iterator[Batch]) -> Generator[Batch, None, bool]:
-    """The batches; whether that was all of them, or the request has to make way."""
+def _in_turn(turn: Turn, batches: Iterator[Batch], watches: Watches) -> Generator[Batch, None, bool]:
+    """The batches; whether that was all of them, or the request was interrupted and has to ask again."""
     for batch in batches:
-        turn.pause(batch)
-        yield batch
-        if turn.over:
-            break
-        if turn.makes_way():
+        watches.hear()
+        if not (turn.over or turn.keeps(batch)):
             return False
-    yield from batches
+        yield batch
+        if turn.interrupted:
+            return False
     return True
 
 
@@ -352,55 +370,5 @@ def _at(endpoint: Endpoint, slot: int) -> Target:
 def _tell(error: LollmsError, endpoint: Endpoint | None) -> NoReturn:
     """Raise what happened to the engine, if anything did; else the error as it came."""
     if endpoint is not None and endpoint.error is not None:
-        raise _again(endpoint.error) from error
+        raise again(endpoint.error) from error
     raise error
-
-
-def _again(error: LollmsError) -> LollmsError:
-    """An error of its own for each request, since each gets its own `partial` and traceback."""
-    return type(error)(error.message, param=error.param)
-
-
-def _wait(future: Future[T], cancel: Cancel) -> T:
-    """The result of a future, waited for by a thread. Raises `Cancelled`, and the future's error afresh."""
-    try:
-        with cancel.undoing(lambda: _cancel(future)):
-            return result_of(future)
-    except LollmsError as error:
-        raise error if isinstance(error, Cancelled) else _again(error) from None
-    finally:
-        future.cancel()  # a future that nobody waits for any more
-
-
-def _cancel(future: Future[T]) -> None:
-    future.cancel()
-
-
-async def _await(future: Future[T]) -> T:
-    """As `_wait`, for a coroutine."""
-    try:
-        return await asyncio.wrap_future(future)
-    except LollmsError as error:
-        raise _again(error) from None
-
-
-async def _gone_within(endpoint: Endpoint, seconds: float) -> None:
-    """Wait until the engine is known to be dead, at most so long."""
-    loop, gone = asyncio.get_running_loop(), asyncio.Event()
-
-    def tell(_: Future[None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-            loop.call_soon_threadsafe(gone.set)
-
-    endpoint.gone.add_done_callback(tell)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await gone.wait()
-
-
-@contextlib.asynccontextmanager
-async def _closing(transport: AsyncTransport) -> AsyncIterator[AsyncTransport]:
-    try:
-        yield transport
-    finally:
-        await transport.close()

@@ -11,14 +11,12 @@ A child that says why it cannot load, or ends by itself before it listens, would
 once. A child that a signal ended is started again after 1, 2, 4 ... seconds; an answer that a request has really had
 sets the count back to zero, five deaths in a row mean `failed`. `start()` tries again from there.
 
-A request that was cancelled is watched until the engine works on it no longer. An engine that still does after the time
-allowed is killed and started again: nothing else would free its slot.
+A request that was cancelled is watched until the engine works on it no longer (see `watches`). An engine that does not
+let go of it, or gives no sign of life for too long, is killed and started again: nothing else would free its slot.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import logging
 import os
 import re
@@ -27,7 +25,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -35,6 +32,7 @@ import msgspec
 from lollms_core.errors import EngineCrashed, EngineError, InstanceUnavailable, LollmsError, ModelLoadFailed
 from lollms_core.protocols.base import Target, Timeouts
 from lollms_runtime.engines.child import Child, Command
+from lollms_runtime.engines.watches import Watches, asked
 
 __all__ = ["Endpoint", "Launch", "Policy", "State", "Supervisor"]
 
@@ -42,7 +40,6 @@ _log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["stopped", "loading", "ready", "failed"]
 
-_ASK = 1.0  # seconds for a small question to the engine
 _HEALTH_PAUSE = 0.05
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.1  # seconds between two looks at a slot that should become idle
 _PORT_TRIES = 3
@@ -51,13 +48,19 @@ _TELLING = ("llama_model_load:", "gguf_init", "read:", "cannot run", "error:", "
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Seconds, and the number of deaths in a row after which the engine is left alone."""
+    """Seconds, and the number of deaths in a row after which the engine is left alone.
+
+    `cancel` and `silence` are the patience with an engine after a request was cancelled: with one that answers but does
+    not let go of the request, and with one that gives no sign of life. A stage of a long prompt or an image, during
+    which nothing is answered, takes minutes on a slow machine.
+    """
 
     load: float = 600.0
     first_pause: float = 1.0
     longest_pause: float = 60.0
     deaths: int = 5
     cancel: float = 10.0
+    silence: float = 300.0
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -72,20 +75,12 @@ class Launch(msgspec.Struct, frozen=True):
 class Endpoint:
     """A listening engine. `gone` is done when its process has ended; `error` then says how."""
 
-    def __init__(self, target: Target, pid: int) -> None:
+    def __init__(self, target: Target, pid: int, watches: Watches) -> None:
         self.target = target
         self.pid = pid
+        self.watches = watches
         self.gone: Future[None] = Future()
         self.error: LollmsError | None = None
-        self.watches: list[_Watch] = []
-
-
-class _Watch(msgspec.Struct):
-    """A slot that should become idle: until when, and what to do then."""
-
-    slot: int
-    deadline: float
-    done: Callable[[], None]
 
 
 class _Bell:
@@ -179,12 +174,11 @@ class Supervisor:
 
     def watch(self, endpoint: Endpoint, slot: int, done: Callable[[], None]) -> None:
         """Call `done` as soon as that engine has left the slot or is dead; one that does not leave it is ended."""
+        if not endpoint.watches.add(slot, done):
+            done()
+            return
         with self._lock:
-            if endpoint.error is None:
-                endpoint.watches.append(_Watch(slot, time.monotonic() + self._policy.cancel, done))
-                self._bell.ring()
-                return
-        done()
+            self._bell.ring()
 
     def stop(self, *, wait: bool = True) -> None:
         """End the engine; afterwards nothing of it is left. Streams that run end with an error."""
@@ -275,7 +269,8 @@ class Supervisor:
                 raise ModelLoadFailed(f"{name} was not loaded within {seconds:g} seconds. Use a smaller model.")
             if command.port is not None:
                 # Only our own engine knows our key: another server that has taken the port meanwhile refuses it.
-                if _ask(command.port, self._launch.key, "/props") is not None:
+                answer = asked(command.port, self._launch.key, "/props")
+                if answer is not None and answer[0] == 200:
                     return command.port
                 bell.wait(_HEALTH_PAUSE)
             elif child.answer is not None:
@@ -299,11 +294,12 @@ class Supervisor:
 
     def _stay(self, child: Child, port: int, bell: _Bell) -> None:
         """Publish the engine, look after the watches, and return when it has ended or must."""
-        launch = self._launch
+        launch, policy = self._launch, self._policy
         target = Target(
             f"http://127.0.0.1:{port}", launch.key, provider="llama.cpp", model=launch.name, timeouts=launch.timeouts
         )
-        endpoint = Endpoint(target, child.pid)
+        watches = Watches(target, cancel=policy.cancel, silence=policy.silence)
+        endpoint = Endpoint(target, child.pid, watches)
         self._on_start()
         with self._lock:
             if bell.stopping:
@@ -312,36 +308,26 @@ class Supervisor:
         for waiter in waiters:
             if waiter.set_running_or_notify_cancel():
                 waiter.set_result(endpoint)
-        killed, look = False, _FIRST_LOOK
+        stuck, look = "", _FIRST_LOOK
         while not bell.stopping and child.exit_code is None:
-            rang = bell.wait(look if endpoint.watches and not killed else None)
+            rang = bell.wait(look if watches and not stuck else None)
             look = _FIRST_LOOK if rang else min(2 * look, _LAST_LOOK)
-            if endpoint.watches and not killed and self._overdue(endpoint):
+            if watches and not stuck and (stuck := watches.look()):
                 child.kill()
-                killed = True
-        self._over(endpoint, child, bell, killed=killed)
+        self._over(endpoint, child, bell, stuck)
 
-    def _overdue(self, endpoint: Endpoint) -> bool:
-        """Settle the watches of idle slots; whether one of the others has waited too long."""
-        busy = _busy_slots(endpoint.target)
-        with self._lock:
-            idle = [] if busy is None else [watch for watch in endpoint.watches if watch.slot not in busy]
-            endpoint.watches = [watch for watch in endpoint.watches if watch not in idle]
-            late = any(watch.deadline < time.monotonic() for watch in endpoint.watches)
-        for watch in idle:
-            watch.done()
-        return late
+    def _over(self, endpoint: Endpoint, child: Child, bell: _Bell, stuck: str) -> None:
+        """The engine is dead, or is about to be stopped: say so to everybody who uses it.
 
-    def _over(self, endpoint: Endpoint, child: Child, bell: _Bell, *, killed: bool) -> None:
-        """The engine is dead, or is about to be stopped: say so to everybody who uses it."""
+        `stuck` says why it was killed, '' if it was not.
+        """
         name = self._launch.name
         error: LollmsError
         if bell.stopping:
             error = InstanceUnavailable(f"The engine of {name} was stopped while it was answering.")
-        elif killed:
+        elif stuck:
             error = EngineCrashed(
-                f"The engine of {name} did not let go of a cancelled request within {self._policy.cancel:g} seconds "
-                "and was ended. It is being restarted: send the request again."
+                f"The engine of {name} {stuck} and was ended. It is being restarted: send the request again."
             )
         else:
             self._deaths += 1
@@ -350,14 +336,12 @@ class Supervisor:
             )
         with self._lock:
             endpoint.error = error
-            watches, endpoint.watches = endpoint.watches, []
             if not bell.stopping:
                 self._state, self._error, self._endpoint = "loading", error, None
         if not bell.stopping:
             _log.warning("%s", error)  # while no request uses it, nobody else would say so
         endpoint.gone.set_result(None)
-        for watch in watches:
-            watch.done()
+        endpoint.watches.close()
 
 
 def _refuse(waiters: list[Future[Endpoint]], error: LollmsError) -> None:
@@ -374,26 +358,6 @@ def _cannot_load(name: str, child: Child) -> str:
         f"{name} cannot be loaded. Check that the file is complete and a model that llama.cpp knows, and that there is "
         f"memory enough. The engine said: {said}"
     )
-
-
-def _ask(port: int, key: str, path: str) -> bytes | None:
-    """A small question to an engine; None if there is no answer with status 200 in time."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_ASK)) as connection:
-        try:
-            connection.request("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})
-            response = connection.getresponse()
-            return response.read() if response.status == 200 else None
-        except (OSError, http.client.HTTPException):
-            return None
-
-
-def _busy_slots(target: Target) -> set[int] | None:
-    """The slots that work on something; None if the engine does not say."""
-    body = _ask(int(target.base_url.rsplit(":", 1)[1]), target.key, "/slots")
-    try:
-        return {slot["id"] for slot in json.loads(body or b"") if slot["is_processing"]}
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _in_use(port: int) -> bool:

@@ -307,3 +307,34 @@ def test_an_engine_that_ignores_cancel_is_killed_and_replaced(tmp_path: Path) ->
         assert "did not let go of a cancelled request within 0.5 seconds" in str(errors[0])
         with engine.open(asking("Hi."), Cancel()) as batches:
             assert next(batches)
+
+
+def test_a_slow_engine_that_lets_go_in_the_end_is_not_killed(tmp_path: Path) -> None:
+    policy = Policy(cancel=0.3, first_pause=0.01, load=20)
+    program = install(tmp_path)
+    with running(server_path=program, server_args=("--behave", "unhurried"), policy=policy, parallel=2) as engine:
+        engine.ready().result(20)
+        pid = engine.pid
+        with another_stream(engine) as tokens:
+            with engine.open(asking("Hi."), Cancel()) as batches:
+                next(batches)
+            start = time.monotonic()
+            until(lambda: len(engine._slots._free) == 1, 10, "the slot")
+            assert time.monotonic() - start > policy.cancel
+            so_far = tokens()
+            until(lambda: tokens() > so_far, 10, "more tokens of the other stream")
+        assert engine.pid == pid
+
+
+def test_an_engine_that_falls_silent_after_a_cancel_is_killed_and_replaced(tmp_path: Path) -> None:
+    policy = Policy(cancel=0.1, silence=0.2, first_pause=0.5, load=20)
+    with running(server_path=install(tmp_path), server_args=("--behave", "mute"), policy=policy) as engine:
+        engine.ready().result(20)
+        pid = engine.pid
+        with engine.open(asking("Hi."), Cancel()) as batches:
+            next(batches)
+        until(lambda: engine.pid != pid, 10, "its end")
+        assert "gave no sign of life for 0.2 seconds after a request was cancelled" in str(engine.error)
+        until(lambda: engine.pid not in (None, pid), 10, "another engine")
+        with engine.open(asking("Hi."), Cancel()) as batches:
+            assert next(batches)

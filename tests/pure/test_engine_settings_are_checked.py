@@ -48,7 +48,7 @@ def test_the_context_is_that_of_one_conversation_and_at_most_the_trained_one() -
     assert trained is not None
     for wanted, got in ((None, min(trained, 8192)), (64, 64), (trained * 50, trained)):
         line = launch_of(LlamaCppSettings(model=NANO, context_size=wanted, parallel=3)).command().line
-        assert (line["context"], line["parallel"], line["stage"]) == (got, 3, min(256, got))
+        assert (line["context"], line["parallel"], line["stage"]) == (got, 3, min(128, got))
 
 
 @needs_engine

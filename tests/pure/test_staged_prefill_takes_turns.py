@@ -1,4 +1,4 @@
-"""Prompts are read in turns: short ones together, a long one alone and only stage by stage while others wait."""
+"""Prompts are read in turns: short ones together, a long one alone and only stage by stage while others ask."""
 
 from __future__ import annotations
 
@@ -7,196 +7,254 @@ from concurrent.futures import Future
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lollms_core.types import Batch, Progress, TextDelta
+from lollms_core.types import Progress, TextDelta
 from lollms_runtime.engines.turns import ReadingGate, Turn
 
-
-def stage(fraction: float) -> tuple[Progress]:
-    return (Progress("prefill", "", fraction),)
-
-
-def makes_way(turn: Turn, batch: Batch) -> bool:
-    """The batch comes, and its reader goes on at once."""
-    turn.pause(batch)
-    return turn.makes_way()
+STAGE = 256
+TOTAL = 5_000  # tokens of a long prompt
+TEXT = (TextDelta("a"),)
 
 
-def begun(gate: ReadingGate, *, long: bool) -> Turn:
-    turn = Turn(gate, long=long)
-    assert turn.ask().done()
-    turn.begin()
-    return turn
+class Reader:
+    """A request and its connection."""
+
+    def __init__(self, gate: ReadingGate, *, long: bool) -> None:
+        self.turn = Turn(gate, long=long, stage=STAGE)
+        self.closed = 0
+        self.read = 0
+
+    def begin(self) -> None:
+        self.turn.begin(self.close)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def report(self, read: int, total: int = TOTAL) -> bool:
+        return self.turn.report(read, total)
+
+
+def begun(gate: ReadingGate, *, long: bool) -> Reader:
+    reader = Reader(gate, long=long)
+    assert reader.turn.ask().done()
+    reader.begin()
+    return reader
+
+
+def asks(gate: ReadingGate, *, long: bool) -> tuple[Reader, Future[None]]:
+    reader = Reader(gate, long=long)
+    return reader, reader.turn.ask()
 
 
 def test_short_prompts_are_read_together() -> None:
     gate = ReadingGate()
     for _ in range(3):
-        begun(gate, long=False)
-    assert not gate.wanted
+        begun(gate, long=False).report(0, 10)
 
 
-def test_a_long_prompt_is_read_alone() -> None:
+def test_a_long_prompt_waits_until_the_short_ones_are_read() -> None:
     gate = ReadingGate()
-    first = begun(gate, long=True)
-    second, third = gate.enter(long=False), gate.enter(long=True)
-    assert gate.wanted and not second.done() and not third.done()
-    first.end()
-    assert second.done() and not third.done()
-    gate.leave(long=False)
-    assert third.done() and not gate.wanted
+    first, second = begun(gate, long=False), begun(gate, long=False)
+    _, asked = asks(gate, long=True)
+    assert first.turn.keeps(TEXT)
+    assert not asked.done()
+    second.report(10, 10)
+    assert asked.done()
 
 
-def test_a_long_prompt_goes_on_while_nobody_waits_and_makes_way_after_the_stage_when_somebody_does() -> None:
+def test_a_long_prompt_goes_on_while_nobody_asks() -> None:
     gate = ReadingGate()
     long = begun(gate, long=True)
-    assert not makes_way(long, stage(0.1))
-    assert not makes_way(long, ())
-    newcomer = Turn(gate, long=False)
-    asked = newcomer.ask()
-    assert makes_way(long, stage(0.2))
+    for read in range(0, TOTAL, STAGE):
+        assert not long.report(read)
+        assert long.turn.keeps((Progress("prefill", "", 0.1),))
+    assert long.turn.keeps(TEXT)
+    assert not long.closed
+
+
+def test_a_long_prompt_makes_way_in_the_middle_of_a_stage() -> None:
+    gate = ReadingGate()
+    long = begun(gate, long=True)
+    long.report(0)
+    short, asked = asks(gate, long=False)
     assert asked.done()
-    newcomer.begin()
-    again = long.ask()
+    assert long.closed == 1
+    assert long.turn.interrupted
+    again = long.turn.ask()
+    short.begin()
+    short.report(0, 10)
     assert not again.done()
-    assert not makes_way(newcomer, (TextDelta("a"),))  # its prompt is read
+    assert short.turn.keeps(TEXT)
     assert again.done()
     long.begin()
-    assert not makes_way(long, stage(0.3))
-    assert not makes_way(long, (TextDelta("b"),))
-    begun(gate, long=True)
+    assert long.report(STAGE), "the reader is told of the stage that was finished after the connection was closed"
+    assert long.closed == 1
 
 
-def test_two_long_prompts_alternate() -> None:
+def test_it_does_not_make_way_before_it_has_begun_a_stage() -> None:
     gate = ReadingGate()
-    reading, waiting = begun(gate, long=True), Turn(gate, long=True)
-    asked = waiting.ask()
-    for step in range(1, 9):
-        assert makes_way(reading, stage(step / 20))
+    long = begun(gate, long=True)
+    _, asked = asks(gate, long=False)
+    assert not asked.done()
+    assert not long.closed
+    long.report(0)
+    assert asked.done()
+    assert long.closed == 1
+
+
+def test_nor_in_its_last_stage_for_the_next_one_is_read_with_the_answer() -> None:
+    gate = ReadingGate()
+    long = begun(gate, long=True)
+    long.report(0)
+    long.report(TOTAL - STAGE)
+    assert long.turn.over
+    _, asked = asks(gate, long=True)
+    assert asked.done()
+    assert not long.closed
+
+
+def test_two_long_prompts_alternate_after_each_stage() -> None:
+    gate = ReadingGate()
+    reading, (waiting, asked) = begun(gate, long=True), asks(gate, long=True)
+    for _ in range(9):
+        assert not asked.done()
+        reading.report(reading.read)
+        reading.read += STAGE
         assert asked.done()
         waiting.begin()
-        reading, waiting, asked = waiting, reading, reading.ask()
-        assert not asked.done()
+        reading, waiting, asked = waiting, reading, reading.turn.ask()
+
+
+def test_what_was_begun_when_the_turn_was_lost_is_not_shown_since_it_comes_again() -> None:
+    gate = ReadingGate()
+    long = begun(gate, long=True)
+    long.report(0)
+    asks(gate, long=False)
+    assert long.turn.keeps((Progress("prefill", "", 0.1),))
+    assert not long.turn.keeps(TEXT)
+    assert not long.turn.over
+
+
+def test_a_connection_is_closed_once_and_never_the_next_one() -> None:
+    gate = ReadingGate()
+    long = begun(gate, long=True)
+    long.report(0)
+    short, _ = asks(gate, long=False)
+    long.turn.report(STAGE, TOTAL)
+    again = long.turn.ask()
+    short.turn.end()
+    assert again.done()
+    long.begin()
+    assert long.closed == 1
+    assert not long.turn.interrupted
 
 
 def test_a_prompt_that_turns_out_long_is_read_alone_from_then_on() -> None:
     gate = ReadingGate()
-    turn = begun(gate, long=False)
-    assert not makes_way(turn, stage(0.1))
-    assert not gate.enter(long=False).done()
+    alone = begun(gate, long=False)
+    alone.report(0)
+    assert not alone.closed
+    _, asked = asks(gate, long=False)
+    assert asked.done()
+    assert alone.closed == 1
     gate = ReadingGate()
-    turn = begun(gate, long=False)
+    beside = begun(gate, long=False)
     begun(gate, long=False)
-    assert makes_way(turn, stage(0.1))
-    assert not turn.ask().done()
+    beside.report(0)
+    assert beside.closed == 1
+    assert not beside.turn.ask().done()
+
+
+def test_a_prompt_that_turns_out_short_lets_others_in() -> None:
+    gate = ReadingGate()
+    known = begun(gate, long=True)
+    _, asked = asks(gate, long=True)
+    known.report(TOTAL - 10)
+    assert asked.done()
+    assert not known.closed
 
 
 def test_a_slot_that_forgets_keeps_its_turn_or_it_would_never_end() -> None:
     gate = ReadingGate()
-    turn = begun(gate, long=True)
-    gate.enter(long=False)
-    assert makes_way(turn, stage(0.5))
-    gate.leave(long=False)
-    asked = turn.ask()
+    long = begun(gate, long=True)
+    long.report(0)
+    long.report(STAGE)
+    short, _ = asks(gate, long=False)
+    again = long.turn.ask()
+    short.turn.end()
+    assert again.done()
+    long.begin()
+    _, asked = asks(gate, long=False)
+    for read in (0, STAGE, 2 * STAGE):
+        long.report(read)
+        assert not asked.done()
+    assert long.closed == 1
+    long.turn.end()
     assert asked.done()
-    turn.begin()
-    gate.enter(long=False)
-    assert not makes_way(turn, stage(0.1))
-    assert not makes_way(turn, stage(0.7))
-
-
-def test_the_turn_of_a_reader_that_stalls_is_taken() -> None:
-    gate = ReadingGate()
-    stalled, next_one = begun(gate, long=True), Turn(gate, long=True)
-    stalled.pause(stage(0.1))
-    assert next_one.ask().done()
-    next_one.begin()
-    next_one.pause(stage(0.1))
-    assert stalled.makes_way()  # it is back, and has to ask again
-    assert not next_one.makes_way()
-    stalled.end()
-    assert not gate.enter(long=True).done()
-
-
-def test_a_stalled_reader_that_leaves_ends_no_turn_but_its_own() -> None:
-    gate = ReadingGate()
-    first, second = begun(gate, long=True), Turn(gate, long=True)
-    first.pause(stage(0.1))
-    second.ask()
-    second.begin()
-    first.end()
-    third = gate.enter(long=True)
-    assert not third.done()
-    second.pause((TextDelta("x"),))
-    assert third.done()
-    alone = ReadingGate()
-    turn = begun(alone, long=True)
-    turn.pause(stage(0.1))
-    turn.end()
-    assert alone.enter(long=True).done()
 
 
 def test_ending_without_a_turn_does_nothing_and_leaves_the_line() -> None:
     gate = ReadingGate()
     first = begun(gate, long=True)
-    second = Turn(gate, long=True)
-    second.ask()
-    third = gate.enter(long=False)
+    second, _ = asks(gate, long=True)
+    _, third = asks(gate, long=False)
     for _ in range(2):
-        second.end()
+        second.turn.end()
     assert not third.done()
     for _ in range(2):
-        first.end()
+        first.turn.end()
     assert third.done()
 
 
 def test_the_line_moves_on_when_its_head_leaves() -> None:
     gate = ReadingGate()
     begun(gate, long=False)
-    head = Turn(gate, long=True)
-    head.ask()
-    behind = gate.enter(long=False)
+    head, _ = asks(gate, long=True)
+    _, behind = asks(gate, long=False)
     assert not behind.done()
-    head.end()
+    head.turn.end()
     assert behind.done()
 
 
-STEPS = ["ask", "begin", "pause", "resume", "text", "end"]
+def test_a_turn_given_to_one_who_has_just_left_goes_on_to_the_next() -> None:
+    gate = ReadingGate()
+    first, (second, asked), (_, third) = begun(gate, long=True), asks(gate, long=True), asks(gate, long=True)
+    first.turn.end()
+    assert asked.done()
+    second.turn.end()  # it has not begun
+    assert third.done()
+
+
+STEPS = ["ask", "begin", "report", "text", "end"]
 
 
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 4)), max_size=80))
 def test_never_a_long_one_beside_another_and_nobody_is_forgotten(steps: list[tuple[str, int]]) -> None:
     gate = ReadingGate()
-    turns = [Turn(gate, long=index % 2 == 0) for index in range(5)]
+    readers = [Reader(gate, long=index % 2 == 0) for index in range(5)]
     asked: dict[int, Future[None]] = {}
     held: set[int] = set()
-    stalled: set[int] = set()
     for step, index in steps:
-        turn = turns[index]
-        if step == "ask" and not turn.over and index not in {*asked, *held, *stalled}:
+        reader = readers[index]
+        turn = reader.turn
+        if step == "ask" and not turn.over and index not in {*asked, *held}:
             asked[index] = turn.ask()
         elif step == "begin" and index in asked and asked[index].done():
             del asked[index]
-            turn.begin()
+            reader.begin()
             held.add(index)
-        elif step == "pause" and index in held:
-            turn.pause(stage(0.5))
-            held.discard(index)
-            stalled.add(index)
-        elif step == "resume" and index in stalled:
-            stalled.discard(index)
-            if not turn.makes_way():
-                held.add(index)
+        elif step == "report" and index in held:
+            reader.report(reader.read)
+            reader.read += STAGE
         elif step == "text" and index in held:
-            turn.pause((TextDelta("x"),))
-            held.discard(index)
+            turn.keeps(TEXT)
         elif step == "end":
             turn.end()
             asked.pop(index, None)
             held.discard(index)
-            stalled.discard(index)
+        held = {index for index in held if not (readers[index].turn.over or readers[index].turn.interrupted)}
         inside = {*held, *(index for index, future in asked.items() if future.done())}
-        assert len(inside) < 2 or not any(turns[index]._long for index in inside)
-        assert inside or not asked  # one who waits, waits for somebody who is not stalled
-    for turn in turns:
-        turn.end()
-    assert gate.enter(long=True).done()
+        assert len(inside) < 2 or not any(readers[index].turn.long for index in inside)
+        assert inside or not asked
+    for reader in readers:
+        reader.turn.end()
+    assert Reader(gate, long=True).turn.ask().done()

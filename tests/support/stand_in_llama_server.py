@@ -2,6 +2,8 @@
 
 good       answers "Hello from the stand-in." word by word
 stubborn   its slot stays busy for ever once a client has left
+unhurried  works in steps of STEP seconds, answers only between them, and lets go of a slot after two of them
+mute       once a client has left, it never says anything more of its slots
 endless    answers as long as the client stays
 taken      the first time, another program has its port: it ends as llama-server does
 slow       never has its model loaded
@@ -24,6 +26,8 @@ from typing import Any
 
 from typing_extensions import override
 
+STEP = 0.3  # seconds
+
 
 def install(folder: Path) -> Path:
     """An executable file that runs this module; the folder's name may hold anything."""
@@ -37,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     behave = "good"
     busy: set[int] = set()  # noqa: RUF012  one server per process
+    left: set[int] = set()  # noqa: RUF012
 
     @override
     def log_message(self, *args: Any) -> None:
@@ -61,11 +66,18 @@ class Handler(BaseHTTPRequestHandler):
             self._json(200, {"status": "ok"})
         elif self._allowed():
             if self.path == "/slots":
+                self._wait_for_the_step()
                 self._json(200, [{"id": slot, "is_processing": slot in self.busy} for slot in range(8)])
             elif self.behave == "slow":
                 self._json(503, {"error": {"code": 503, "type": "unavailable_error", "message": "Loading model"}})
             else:
                 self._json(200, {"default_generation_settings": {"n_ctx": 64}, "argv": sys.argv})
+
+    def _wait_for_the_step(self) -> None:
+        if self.behave == "unhurried" and self.busy:
+            time.sleep(STEP - time.monotonic() % STEP)
+        while self.behave == "mute" and self.left:
+            time.sleep(1)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -76,8 +88,12 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self._stream()
         except OSError:
-            if self.behave == "stubborn":
+            self.left.add(slot)
+            if self.behave in ("stubborn", "mute"):
                 return
+            if self.behave == "unhurried":
+                for _ in range(2):
+                    time.sleep(STEP - time.monotonic() % STEP)
         self.busy.discard(slot)
         self.close_connection = True
 
@@ -88,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         words = ["Hello", " from", " the", " stand-in."]
         count = 0
-        while self.behave in ("stubborn", "endless") or count < len(words):
+        while self.behave in ("stubborn", "endless", "unhurried", "mute") or count < len(words):
             self._event({"content": words[count % len(words)]}, None)
             count += 1
             time.sleep(0.01)
