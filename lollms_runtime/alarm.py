@@ -62,7 +62,7 @@ class Alarm:
         now = time.monotonic()
         self._timer, self._at = None, math.inf
         for who in [who for who, moment in self._waits.items() if moment <= now]:
-            del self._waits[who]
-            who.expire()
+            if self._waits.pop(who, None) is not None:  # else another one's end was its end, too
+                who.expire()
         if self._waits and (first := min(self._waits.values())) < self._at:
             self._look_at(first, now)

@@ -25,7 +25,7 @@ from lollms_runtime.threads import in_background
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import Exchange
 from lollms_runtime.transport.http11 import Head, Http11, NotHttp
-from lollms_runtime.transport.pace import GATHER
+from lollms_runtime.transport.idle import is_readable
 from lollms_runtime.transport.wire import Place
 
 __all__ = ["Connection", "Turn", "connected", "look_up"]
@@ -116,6 +116,7 @@ class Connection(asyncio.Protocol):
         self._socket: socket.socket | None = None
         self._size = 0  # bytes that have come since the last read
         self._paused = False
+        self._halved = False  # whether more of what came at once waits for its reader
         self._rested_until = 0.0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[bool] | None = None  # its result: whether it waited for too long
@@ -154,7 +155,7 @@ class Connection(asyncio.Protocol):
             await self._loop.create_connection(lambda: self, sock=sock)
             self._exchange.uses(self)  # raises if it was shut down meanwhile
         except BaseException:
-            self.shut_down()
+            self.close()
             sock.close()
             raise
 
@@ -186,13 +187,13 @@ class Connection(asyncio.Protocol):
                 raise ConnectionResetError
             self._transport = transport
         except LollmsError:
-            self.shut_down()
+            self.close()
             raise
         except (OSError, ValueError) as error:
-            self.shut_down()
+            self.close()
             raise exchange.not_connected(error) from error
         except BaseException:
-            self.shut_down()
+            self.close()
             raise
 
     # ---- one request and its answer
@@ -213,19 +214,24 @@ class Connection(asyncio.Protocol):
         except NotHttp as error:
             raise exchange.failed(error) from error
 
-    async def more(self) -> bytes:
+    async def more(self, exchange: Exchange) -> bytes:
         """More of the body of the answer, as it comes; b"" at its end. Raises the errors of the exchange."""
+        if exchange is not self._exchange:
+            raise RuntimeError("the response is read after its block, and its connection serves another one")
         http = self.http
+        if self._halved:
+            self._halved = False
+            await asyncio.sleep(0)  # others have their turn between the pieces of what came at once
         try:
             while not (data := http.body(_PIECE)) and not http.complete:
                 await self._read()
         except NotHttp as error:
             raise self._exchange.failed(error) from error
         if http.waiting:
-            await asyncio.sleep(0)  # others have their turn between the pieces of what came at once
-        elif self._paused and not self._over:
+            self._halved = True
+        elif self._paused:
             self._paused = False
-            self._open().resume_reading()
+            self._resume()
         return data
 
     async def _write(self, head: bytes, body: bytes) -> None:
@@ -246,13 +252,13 @@ class Connection(asyncio.Protocol):
         """Until something has come, which the parser has then. Raises the errors of the exchange."""
         exchange, rested = self._exchange, False
         began = time.monotonic()
-        if not self._size and exchange.should_rest and not self._over:
-            rested = True
-            self._rest()
+        if not self._size and (seconds := exchange.should_rest):
+            rested = self._rest(seconds)
         while not self._size:
             if self._error is not None:
                 raise exchange.failed(self._error) from self._error
             if self._over:
+                exchange.check()
                 self.ended = True
                 self.http.feed(b"")
                 return
@@ -260,16 +266,23 @@ class Connection(asyncio.Protocol):
         exchange.took(self._size, self._rested_until if rested else began, time.monotonic(), rested=rested)
         self._size = 0
 
-    def _rest(self) -> None:
-        """Let chunks gather, in the system and not here, where each would wake the loop."""
-        self._open().pause_reading()
+    def _rest(self, seconds: float) -> bool:
+        """Let chunks gather, in the system and not here, where each would wake the loop; unless it is ending."""
+        if self._over or self._transport is None or self._transport.is_closing():
+            return False
+        self._transport.pause_reading()
         self._rested_until = math.inf
-        self._loop.call_later(GATHER, self._rested)
+        self._loop.call_later(seconds, self._rested)
+        return True
 
     def _rested(self) -> None:
         self._rested_until = time.monotonic()
-        if not self._over and not self._paused:
-            self._open().resume_reading()
+        if not self._paused:
+            self._resume()
+
+    def _resume(self) -> None:
+        if not self._over and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     async def _wait(self, now: float) -> None:
         """Until something happens. Raises the exchange's time-out.
@@ -304,15 +317,19 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_readable(self) -> bool:
-        """Of an idle connection: whether the server has closed it, or said something unasked."""
-        return self._over or not self.http.reusable
+        """Of an idle connection: whether the server has closed it, or said something unasked.
+
+        The loop may not have told us yet; what it would tell later would stand before the next answer.
+        """
+        return self._over or not self.http.reusable or self._socket is None or is_readable(self._socket)
 
     @property
     def reusable(self) -> bool:
         """Whether the connection can have another request: the answer is over, and all of ours has left."""
-        if self.is_readable or self._transport is None:
+        transport = self._transport
+        if self._over or self._paused or transport is None or not self.http.reusable:
             return False
-        return not self._transport.get_write_buffer_size() and not self._paused
+        return not transport.get_write_buffer_size()
 
     def shut_down(self) -> None:
         """Break the connection at once: whoever waits for it is woken."""

@@ -17,7 +17,7 @@ from lollms_core.errors import LollmsError
 from lollms_core.protocols.base import HttpRequest
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.http11 import NotHttp
-from lollms_runtime.transport.pace import GATHER, Pace
+from lollms_runtime.transport.pace import Pace
 from lollms_runtime.waiting import LOOK
 
 __all__ = ["Exchange", "Line", "ThreadExchange"]
@@ -75,6 +75,11 @@ class Exchange:
         """The connection may serve others now, so `abort` must not touch it any more."""
         self._wire = None
 
+    def check(self) -> None:
+        """Raise `Cancelled` if it was aborted: the connection has ended then, but not the answer."""
+        if self._aborted:
+            raise failures.stopped()
+
     # ---- time
 
     def sends(self) -> None:
@@ -94,9 +99,9 @@ class Exchange:
             self._end = time.monotonic() + seconds
 
     @property
-    def should_rest(self) -> bool:
-        """Whether small chunks of the body come so fast that they should gather (see `pace`)."""
-        return self._pace.fast and self._phase == "body" and not self.hurried
+    def should_rest(self) -> float:
+        """For how many seconds chunks should gather before the next read, since they come so fast (see `pace`)."""
+        return self._pace.rest if self._phase == "body" and not self.hurried else 0.0
 
     def took(self, size: int, began: float, now: float, *, rested: bool) -> None:
         """A read that began at `began` gave so many bytes `now`, by the monotonic clock."""
@@ -193,7 +198,7 @@ class ThreadExchange(Exchange):
         if self._aborted:
             raise failures.stopped()
 
-    def rest(self) -> None:
+    def rest(self, seconds: float) -> None:
         """Let chunks gather. Raises `Cancelled`."""
-        if self._woken.wait(GATHER) and self._aborted:
+        if self._woken.wait(seconds) and self._aborted:
             raise failures.stopped()

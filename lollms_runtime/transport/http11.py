@@ -21,6 +21,7 @@ __all__ = ["Head", "Http11", "NotHttp"]
 
 _AROUND_BODY = 100 * 1024  # bytes of a head, or between two pieces of a body
 _SWITCHING = 101
+_PLAIN, _CHUNKED = "identity", "chunked"  # codings of a body on its way
 _ALL = 1 << 62
 
 
@@ -79,8 +80,8 @@ class Http11:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._reusable = False
-        except httptools.HttpParserError as error:
-            self._fault = NotHttp(str(error))
+        except httptools.HttpParserError as error:  # also for what is raised below
+            self._fault = NotHttp(str(error.__context__ or error))
         if self._around > _AROUND_BODY and not self.complete:
             self._fault = NotHttp("There is no end to what stands around the body.")
 
@@ -131,7 +132,7 @@ class Http11:
 
     def on_message_begin(self) -> None:
         if self.complete:  # nobody asked for that
-            self._fault = NotHttp("There is something behind the answer.")
+            raise NotHttp("There is something behind the answer.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head is not None:  # it follows the body
@@ -143,14 +144,16 @@ class Http11:
     def on_headers_complete(self) -> None:
         status = 0 if self._parser is None else self._parser.get_status_code()
         headers, self._headers = self._headers, {}
-        if status < 200 and status != _SWITCHING:
+        if self._head is not None or (status < 200 and status != _SWITCHING):  # one behind the answer, or before it
             return
+        coding = headers.get("transfer-encoding", _PLAIN).lower()
+        if coding not in (_PLAIN, _CHUNKED):
+            raise NotHttp("The body is coded in a way that was not asked for.")
         self._head = Head(status, headers)
         if self._bodiless or status == _SWITCHING:
             self.complete = True
         else:
-            chunked = headers.get("transfer-encoding", "").lower().endswith("chunked")
-            self._until_end = not chunked and "content-length" not in headers
+            self._until_end = coding == _PLAIN and "content-length" not in headers
 
     def on_body(self, data: bytes) -> None:
         if self._head is not None and not self.complete:

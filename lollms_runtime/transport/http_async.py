@@ -173,7 +173,7 @@ class Chunks:
                 for piece in self._pieces:
                     return piece
             try:
-                data = await self._connection.more()
+                data = await self._connection.more(self._exchange)
                 if not data:
                     self._over = True
                     body.end()
@@ -186,8 +186,8 @@ class Chunks:
             if not body.packed:
                 body.count(data)
                 return data
+            self._pieces = body.unpack(data)  # at once, so that nothing is lost if we are cancelled
             await asyncio.sleep(0)  # unpacking takes time that others need too
-            self._pieces = body.unpack(data)
         raise StopAsyncIteration
 
 

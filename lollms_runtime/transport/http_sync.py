@@ -96,7 +96,7 @@ class Response:
         body = body_of(exchange.url, self.headers.get("content-encoding", ""), self._limits)
         # One registration for the whole body: the socket is shut down whether or not this thread is reading just now.
         with cancel.undoing(exchange.abort):
-            for data in self.wire.body():
+            for data in self.wire.body(self._exchange):
                 cancel.check()
                 if body.packed:
                     yield from body.unpack(data)

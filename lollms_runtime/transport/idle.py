@@ -6,14 +6,29 @@ connection back. So the lists are changed in place, which such a change in betwe
 
 from __future__ import annotations
 
+import select
+import socket
+import sys
 import threading
 import time
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Idle"]
+__all__ = ["Idle", "is_readable"]
 
 _KEEP_ALIVE = 30.0  # seconds for which an idle connection is kept
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Whether reading from it would end at once, with data or with the end of the connection."""
+    number = sock.fileno()
+    if number < 0:
+        return True
+    if sys.platform == "win32":  # which has no poll
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Idling(Protocol):

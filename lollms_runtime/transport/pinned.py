@@ -49,7 +49,7 @@ class PinnedResponse:
         cancel, exchange = self._cancel, self._exchange
         body = body_of(exchange.url, self.headers.get("content-encoding", ""), self._limits)
         with cancel.undoing(exchange.abort):
-            for data in self._wire.body():
+            for data in self._wire.body(exchange):
                 cancel.check()
                 yield from body.unpack(data)
             body.end()

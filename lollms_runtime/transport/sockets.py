@@ -7,10 +7,8 @@ A thread that is blocked in `connect`, in a TLS handshake or in `recv` is woken 
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +18,7 @@ from lollms_core.errors import LollmsError
 from lollms_runtime.transport import failures
 from lollms_runtime.transport.exchange import ThreadExchange
 from lollms_runtime.transport.http11 import Head, Http11, NotHttp
+from lollms_runtime.transport.idle import is_readable
 from lollms_runtime.transport.wire import Place
 from lollms_runtime.waiting import LOOK
 
@@ -130,17 +129,19 @@ class Wire:
                 self.http.feed(self._read())
             return head
 
-    def body(self) -> Iterator[bytes]:
+    def body(self, exchange: ThreadExchange) -> Iterator[bytes]:
         """The body of the answer as it comes. Raises the errors of the exchange."""
-        self._exchange.reads_body()
+        exchange.reads_body()
         http = self.http
         with self._translated():
             while True:
+                if exchange is not self._exchange:
+                    raise RuntimeError("the response is read after its block, and its connection serves another one")
                 if data := http.body():
-                    yield data
-                if http.complete:
+                    yield data  # a fault may stand behind it, which the next look finds
+                elif http.complete:
                     return
-                if not data:  # else a fault may stand behind it, which the next look finds
+                else:
                     http.feed(self._read())
 
     @contextlib.contextmanager
@@ -162,14 +163,15 @@ class Wire:
 
     def _read(self) -> bytes:
         exchange = self._exchange
-        if rested := exchange.should_rest:
-            exchange.rest()
+        if rest := exchange.should_rest:
+            exchange.rest(rest)
         began = time.monotonic()
         data = self._receive(exchange, began + exchange.patience())
         if data:
-            exchange.took(len(data), began, time.monotonic(), rested=rested)
+            exchange.took(len(data), began, time.monotonic(), rested=rest > 0)
         else:
             self.ended = True
+            exchange.check()
         return data
 
     def _receive(self, exchange: ThreadExchange, deadline: float) -> bytes:
@@ -205,14 +207,7 @@ class Wire:
     @property
     def is_readable(self) -> bool:
         """Whether `recv` would return at once; of an idle connection that means that the server has closed it."""
-        number = self._sock.fileno()
-        if number < 0:
-            return True
-        if sys.platform == "win32":  # which has no poll
-            return bool(select.select([number], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(number, select.POLLIN)
-        return bool(poll.poll(0))
+        return is_readable(self._sock)
 
     def _wait_at_most(self, seconds: float) -> None:
         if seconds != self._timeout:  # setting it is a system call

@@ -25,7 +25,7 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Sized
 from functools import partial
 from typing import Any, cast
 
@@ -88,15 +88,16 @@ class HeadWithBody:
 
 
 class _Flow(FlowControl):
-    """uvicorn's flow control, with a reason of our own not to read."""
+    """uvicorn's flow control, with a reason of our own not to read: too much waits already."""
 
-    def __init__(self, transport: asyncio.Transport, full: Callable[[], bool]) -> None:
+    def __init__(self, transport: asyncio.Transport, waiting: Sized, most: int) -> None:
         super().__init__(transport)
-        self._full = full
+        self._waiting = waiting
+        self._most = most
 
     @override
     def resume_reading(self) -> None:
-        if self.read_paused and not self._full():
+        if self.read_paused and len(self._waiting) <= self._most:
             super().resume_reading()
 
 
@@ -128,7 +129,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        self.flow = _Flow(transport, lambda: len(self.pipeline) > self.max_waiting)
+        self.flow = _Flow(transport, self.pipeline, self.max_waiting)
         self._owe(self.head_seconds)
 
     @override
@@ -136,11 +137,15 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._owe_nothing()
         self._forget_unread()
         self._unset_keepalive_if_required()
+        for cycle, _ in self.pipeline:
+            self._forget_extensions(cycle)
         self.pipeline.clear()
         super().connection_lost(exc)
-        if (running := self._running) is not None and not running.response_complete:  # uvicorn tells the last one
-            running.disconnected = True
-            running.message_event.set()
+        if (running := self._running) is not None:
+            self._forget_extensions(running)
+            if not running.response_complete:  # uvicorn tells the last one
+                running.disconnected = True
+                running.message_event.set()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -188,7 +193,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _restart(self) -> None:
         """Set the timer for what is owed now."""
         if self._state == _IDLE:
-            if self._timer is not None:
+            if self._timer is not None and self.cycle is not None:  # line ends alone are no request
                 self._owe_nothing()
         else:
             self._owe(self.head_seconds if self._state == _HEAD else self.body_seconds)
@@ -239,6 +244,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         else:
             self.transport.write(data)
         cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         cycle.on_response()
         return True
@@ -263,6 +269,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn does it, but for the time that a connection may be idle: its timer is not set anew each time."""
         self.server_state.total_requests += 1
+        if self._running is not None:
+            self._forget_extensions(self._running)
         if not self.transport.is_closing():
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
@@ -276,12 +284,25 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _look_idle(self) -> None:
         """Close a connection that has had nothing to do for long enough; one that works is looked at afterwards."""
         self.timeout_keep_alive_task = None
-        if self._state != _IDLE or (self.cycle is not None and not self.cycle.response_complete):
+        if self._state == _HEAD or (self.cycle is not None and not self.cycle.response_complete):
             return
-        if (left := self._idle_until - self.loop.time()) > 0:
+        left = self._idle_until - self.loop.time()
+        if self._state == _BODY:  # of a request that has its answer already, so no other moment comes to look
+            left = max(left, self.timeout_keep_alive)
+        if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self._look_idle)
         else:
             self.timeout_keep_alive_handler()
+
+    @override
+    def shutdown(self) -> None:
+        self.cork.flush()  # an answer of this turn may wait there, and closing would drop it
+        super().shutdown()
+
+    @staticmethod
+    def _forget_extensions(cycle: RequestResponseCycle) -> None:
+        """They hold their request in a circle, which would wait for the collector."""
+        cycle.scope.get("extensions", {}).clear()
 
     @override
     def pause_writing(self) -> None:
@@ -337,6 +358,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         if self._refusal is not None:
             self._refuse(self._refusal)
+        elif (running := self._running) is not None and running.response_started and not running.response_complete:
+            self.transport.close()  # the words would stand in the middle of that answer
         elif not self.transport.is_closing():
             super().send_400_response(msg)
 
@@ -362,6 +385,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _late(self) -> None:
         """The timer fired: close, unless bytes came in the meantime or it is we who do not read."""
         self._timer = None
+        self.cork.flush()  # an answer of this turn may wait there, and closing would drop it
         left = self._deadline - self.loop.time()
         if left <= 0 and self.flow.read_paused:
             left = self.body_seconds
