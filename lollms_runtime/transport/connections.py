@@ -113,6 +113,7 @@ class Connection(asyncio.Protocol):
         self._over = False  # nothing more will come, though the reader may not know yet
         self._connecting: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self._below: asyncio.Transport | None = None  # what TLS writes to
         self._socket: socket.socket | None = None
         self._size = 0  # bytes that have come since the last read
         self._paused = False
@@ -182,7 +183,8 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         try:
             async with asyncio.timeout(exchange.patience()):
-                transport = await self._loop.start_tls(self._open(), self, context, server_hostname=name)
+                below = self._below = self._open()
+                transport = await self._loop.start_tls(below, self, context, server_hostname=name)
             if transport is None:
                 raise ConnectionResetError
             self._transport = transport
@@ -329,7 +331,8 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if self._over or self._paused or transport is None or not self.http.reusable:
             return False
-        return not transport.get_write_buffer_size()
+        below = self._below or transport
+        return not transport.get_write_buffer_size() and not below.get_write_buffer_size()
 
     def shut_down(self) -> None:
         """Break the connection at once: whoever waits for it is woken."""
