@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from lollms_cli.address import base_url, default_port
-from lollms_cli.defaults import Default, default_model
+from lollms_cli.defaults import YOUR_DEFAULT, Default, default_model
 from lollms_cli.server_calls import Health, health, named_or_local
 from lollms_core.errors import (
     AuthFailed,
@@ -138,7 +138,7 @@ def _found(host: str | None, model: str | None) -> Backend:
         return _embedded(model, f"no lollms server answers at {address} (LOLLMS_PORT); " if asked_for else "")
     key = _known_key(address)
     if not key and found.api_key_required:
-        return _embedded(model, f"a server runs at {address}, but LOLLMS_API_KEY holds no key for it; ")
+        return _embedded(model, f"a server runs at {address}, but no key for it is known here (LOLLMS_API_KEY); ")
     return _server(address, key, model)
 
 
@@ -164,6 +164,8 @@ def server_key(address: str) -> str:
 
 def in_words_of_the_command(error: LollmsError, backend: Backend) -> LollmsError:
     """An error of the library, which speaks of a constructor's arguments, in words for whoever typed a command."""
+    if isinstance(error, (ModelNotFound, UnknownModel)) and backend.sentence.endswith(f"({YOUR_DEFAULT})"):
+        return type(error)(f"{error} It is your default; to have none any more: lollms models default --unset")
     if not backend.is_server:
         return _of_binding(error, str(backend.arguments.get("binding_name", "")))
     address, model = backend.arguments["host_address"], backend.arguments["model_name"]

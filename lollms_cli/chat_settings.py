@@ -59,7 +59,8 @@ def set_something(session: Session, rest: str) -> None:
     else:
         near = difflib.get_close_matches(what, [*SWITCHES, *PARAMETERS], 1)
         hint = f" Did you mean `/set {near[0]}`?" if near else ""
-        raise click.UsageError(f"/set does not know {word or 'nothing'!r}.{hint} It sets: {', '.join(SWITCHES)}.")
+        said = f"/set does not know {word!r}.{hint}" if word else "Say what to set."
+        raise click.UsageError(f"{said} It sets: {', '.join(SWITCHES)}.")
 
 
 def _set_parameter(session: Session, name: str, words: str) -> None:

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from lollms_core.errors import ConfigError, InvalidRequest
 
-__all__ = ["Default", "default_model", "defaults_file", "keep_default", "stored_default"]
+__all__ = ["YOUR_DEFAULT", "Default", "default_model", "defaults_file", "keep_default", "stored_default"]
+
+YOUR_DEFAULT = "your default"
+"""Where a model comes from that `lollms models default` keeps."""
 
 _MAX_BYTES = 100_000
 _LONGEST = 1000
@@ -47,7 +50,7 @@ def stored_default() -> Default:
         raise ConfigError(
             f"{path} cannot be understood: {error}. Set the model again with: lollms models default NAME"
         ) from error
-    return Default(kept.get("model", ""), kept.get("binding", ""), "your default")
+    return Default(kept.get("model", ""), kept.get("binding", ""), YOUR_DEFAULT)
 
 
 def keep_default(model: str, binding: str = "") -> Path:

@@ -35,7 +35,7 @@ def rm(model: str, yes: bool) -> int:
     meant = next((each for each in there if model in (each.name, *each.names)), None)
     if meant is None:
         near = difflib.get_close_matches(model, [each.name for each in there], 1)
-        hint = f" Did you mean {near[0]!r}?" if near else " `lollms models` lists what is there."
+        hint = f" Did you mean {near[0]!r}?" if near else " `lollms models -b pythonllamacpp` lists what is there."
         raise ModelNotFound(f"There is no model {model!r} in {models_folder()}.{hint}")
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():

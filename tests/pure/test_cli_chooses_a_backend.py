@@ -175,3 +175,15 @@ def test_an_address_with_a_path_is_named_where_nothing_is(house: House) -> None:
     assert backend.in_words_of_the_command(plain, backend.choose_backend("one.example", None)) is plain
     refused_upstream = AuthFailed("The service refuses the server's key.", status=502)
     assert backend.in_words_of_the_command(refused_upstream, chosen) is refused_upstream
+
+
+def test_a_default_that_is_not_there_is_named_with_the_way_to_be_rid_of_it(house: House) -> None:
+    from lollms_cli.defaults import keep_default
+
+    house.servers[LOCAL] = OPEN
+    keep_default("nope")
+    chosen = backend.choose_backend(None, None)
+    assert chosen.sentence.endswith("model nope (your default)")
+    said = backend.in_words_of_the_command(UnknownModel("There is no model 'nope'."), chosen)
+    assert isinstance(said, UnknownModel)
+    assert str(said).endswith("It is your default; to have none any more: lollms models default --unset")
