@@ -13,6 +13,7 @@ import platform
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 from benchmarks import client, engine, footprint, growth, peers, plots, processes, reading, relayed, sockets
@@ -40,13 +41,18 @@ def main() -> int:
             return 1
     processes.build()
     parts: dict[str, list[Table]] = {}
+    failed: list[str] = []
     started = os.getloadavg()
     for name in options.only.split(","):
         print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr)
-        parts[name] = PARTS[name](options)
+        try:
+            parts[name] = PARTS[name](options)
+        except (Exception, SystemExit) as error:  # the other parts have their figures all the same
+            traceback.print_exc()
+            failed.append(f"The part {name} was not measured: {type(error).__name__}: {error}\n")
     tables = [table for found in parts.values() for table in found]
     text = "\n".join(
-        [_heading(options, started), _overview(tables), *(table.markdown() for table in tables), NOT_MEASURED]
+        [_heading(options, started), _overview(tables), *(table.markdown() for table in tables), *failed, NOT_MEASURED]
     )
     print(text)
     if options.write:
