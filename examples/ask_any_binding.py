@@ -15,6 +15,7 @@ import argparse
 import sys
 
 from lollms_client import LollmsClient
+from lollms_core.errors import LollmsError
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("question")
@@ -23,8 +24,11 @@ parser.add_argument("--host", help="the address of the server")
 parser.add_argument("--model", default="", help="else the one that the binding chooses")
 asked = parser.parse_args()
 
-with LollmsClient(binding_name=asked.binding, host_address=asked.host, model_name=asked.model) as client:
-    answer = client.generate_text(asked.question, n_predict=200)
+try:  # a binding or a file that is not there is an exception of the constructor
+    with LollmsClient(binding_name=asked.binding, host_address=asked.host, model_name=asked.model) as client:
+        answer = client.generate_text(asked.question, n_predict=200)
+except LollmsError as error:
+    sys.exit(f"{asked.binding}: {error} ({error.code})")
 
 if isinstance(answer, dict):  # the documented methods return an error, unless they are told to raise it
     sys.exit(f"{asked.binding}: {answer['error']} ({answer['code']})")

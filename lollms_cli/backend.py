@@ -27,17 +27,29 @@ from lollms_core.errors import (
     UnknownModel,
 )
 
-__all__ = ["Backend", "check_binding", "choose_backend", "in_words_of_the_command", "server_address", "server_key"]
+__all__ = [
+    "Backend",
+    "check_binding",
+    "choose_backend",
+    "in_words_of_the_command",
+    "is_on_this_machine",
+    "server_address",
+    "server_key",
+]
 
 _NANO = "lollms-nano"
 _ENGINES = ("pythonllamacpp", "llamacpp")
 
 
 class Backend(NamedTuple):
-    """`sentence` says which one it is; `arguments` are those of `LollmsClient`."""
+    """`sentence` says which one it is; `arguments` are those of `LollmsClient`.
+
+    `by_default` is the default that chose its model or its binding, if one did.
+    """
 
     sentence: str
     arguments: dict[str, Any]
+    by_default: Default = Default()
 
     @property
     def brief(self) -> str:
@@ -73,14 +85,20 @@ def choose_backend(host: str | None, model: str | None, binding: str | None = No
     to no model file), `UnknownBinding`, and `ConfigError` where the kept default cannot be read.
     """
     default = default_model() if model is None else Default()
+    used = Default(source=default.source)
     if default.binding and binding is None and server_address(host) is None:
         binding = default.binding
+        used = used._replace(binding=binding)
     if default.model and _fits(default, host, binding):
         model = default.model
-    chosen = _named(binding, host, model) if binding else _found(host, model)
-    if default.model and model == default.model:
-        return chosen._replace(sentence=f"{chosen.sentence}, model {model} ({default.source})")
-    return chosen
+        used = used._replace(model=model)
+    try:
+        chosen = _named(binding, host, model) if binding else _found(host, model)
+    except LollmsError as error:
+        raise _with_default(error, used) from error
+    if used.model:
+        chosen = chosen._replace(sentence=f"{chosen.sentence}, model {model} ({used.source})")
+    return chosen._replace(by_default=used)
 
 
 def check_binding(name: str) -> None:
@@ -90,9 +108,11 @@ def check_binding(name: str) -> None:
     there = LollmsLLMBindingManager("llm_bindings").get_available_bindings()
     if name in there:
         return
+    from lollms_client.binding_folders import missing_folder
+
     near = difflib.get_close_matches(name, there, 1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise UnknownBinding(f"There is no binding {name!r}. {hint}There are: {', '.join(there)}.")
+    raise UnknownBinding(f"There is no binding {name!r}. {hint}There are: {', '.join(there)}.{missing_folder()}")
 
 
 def _fits(default: Default, host: str | None, binding: str | None) -> bool:
@@ -163,9 +183,25 @@ def server_key(address: str) -> str:
 
 
 def in_words_of_the_command(error: LollmsError, backend: Backend) -> LollmsError:
-    """An error of the library, which speaks of a constructor's arguments, in words for whoever typed a command."""
-    if isinstance(error, (ModelNotFound, UnknownModel)) and backend.sentence.endswith(f"({YOUR_DEFAULT})"):
-        return type(error)(f"{error} It is your default; to have none any more: lollms models default --unset")
+    """An error of the library, which speaks of a constructor's arguments, in words for whoever typed a command.
+
+    Where a default may be what is wrong, it is named, and how to be rid of it.
+    """
+    return _with_default(_in_words(error, backend), backend.by_default)
+
+
+def _with_default(error: LollmsError, used: Default) -> LollmsError:
+    """The error; one that the default may have caused says so."""
+    caused = isinstance(error, UnknownModel) and used.model
+    if not caused and not (isinstance(error, (UnknownBinding, Refused, KeyMissing)) and used.binding):
+        return error
+    name = used.model if caused else used.binding
+    undo = "lollms models default --unset" if used.source == YOUR_DEFAULT else f"unset {used.source}"
+    source = "your default" if used.source == YOUR_DEFAULT else f"the default of {used.source}"
+    return type(error)(f"{error} {name} is {source}; to have none any more: {undo}", status=error.status)
+
+
+def _in_words(error: LollmsError, backend: Backend) -> LollmsError:
     if not backend.is_server:
         return _of_binding(error, str(backend.arguments.get("binding_name", "")))
     address, model = backend.arguments["host_address"], backend.arguments["model_name"]
@@ -180,6 +216,10 @@ def in_words_of_the_command(error: LollmsError, backend: Backend) -> LollmsError
         return NotFound(
             f"{address}/api/v1/generate was asked, and there is nothing. An address is only host:port or "
             f"scheme://host:port; leave out {path}, unless a proxy has lollms under it."
+        )
+    if isinstance(error, UnknownModel) and model and _is_other_file(model):
+        return UnknownModel(
+            f"{model} here is not the file of a model (*.gguf), and the server at {address} says: {error}"
         )
     if isinstance(error, UnknownModel) and model and _looks_like_a_file(model):
         return UnknownModel(f"There is no file {model} here, and the server at {address} says: {error}")
@@ -227,6 +267,11 @@ def _is_here(model: str) -> bool:
     return find_pulled(model) is not None
 
 
+def is_on_this_machine(model: str) -> bool:
+    """Whether the embedded engine can run the model: the one that comes along, a file, or one that was pulled."""
+    return model == _NANO or _is_here(model)
+
+
 def _is_path(model: str) -> bool:
     """Whether the text can only be meant as a path of this machine; `org/model` may be a name that a server knows."""
     slashed = "/" in model or os.sep in model
@@ -235,6 +280,14 @@ def _is_path(model: str) -> bool:
 
 def _looks_like_a_file(model: str) -> bool:
     return "/" in model or os.sep in model or model.lower().endswith(".gguf")
+
+
+def _is_other_file(model: str) -> bool:
+    """Whether the text is the path of a file that is no model."""
+    try:
+        return not model.lower().endswith(".gguf") and Path(model).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _no_such_file(model: str) -> ModelNotFound:

@@ -13,7 +13,7 @@ import click
 from lollms_cli.completing import complete_models
 from lollms_cli.options import BINDING, HOST, QUIET
 from lollms_cli.output import Output
-from lollms_core.errors import InvalidRequest, LollmsError, ProtocolError
+from lollms_core.errors import InvalidRequest, LollmsError, ProtocolError, UnsupportedFeature
 
 __all__ = ["embed"]
 
@@ -48,6 +48,7 @@ def embed(
     \b
     Examples:
       lollms embed -b ollama -m nomic-embed-text "a text" "another"
+      lollms embed -b pythonllamacpp -m model.gguf "a text"
       lollms embed - < whole_file.txt
       lollms embed --lines < one_text_per_line.txt > vectors.jsonl
     """
@@ -76,7 +77,13 @@ def embed(
             if as_json:
                 output.line(json.dumps({"model": client.get_model_name() or "", "embeddings": vectors}))
     except LollmsError as error:
-        raise in_words_of_the_command(error, backend) from error
+        told = in_words_of_the_command(error, backend)
+        if isinstance(error, UnsupportedFeature) and backend.is_server:
+            told = UnsupportedFeature(
+                f"The server at {backend.arguments['host_address']} says: {error} That is the file of the instance, in "
+                "the folder bindings of its configuration. Without the server: lollms embed -b pythonllamacpp"
+            )
+        raise told from error
 
 
 def _given(texts: Sequence[str], *, lines: bool) -> Iterator[str]:

@@ -109,7 +109,35 @@ def default(name: str | None, binding: str | None, unset: bool) -> int:
         check_binding(binding)
     path = keep_default(name or "", binding or "")
     output.message(f"lollms: {name or binding} is now used where nothing else is named ({path})")
+    if name and (doubt := _doubt(name, binding)):
+        output.message(f"lollms: but {doubt} To have no default any more: lollms models default --unset")
     return 0
+
+
+def _doubt(name: str, binding: str | None) -> str:
+    """Why a model may not be there, "" where nothing speaks against it.
+
+    Only this machine and a lollms server are asked: a name may be chosen while its provider is away.
+    """
+    from lollms_cli.backend import choose_backend, is_on_this_machine
+    from lollms_cli.chat_session import names_of
+    from lollms_cli.prompt import open_client
+    from lollms_cli.showing import asking
+
+    try:
+        backend = choose_backend(None, name, binding)
+        if backend.is_engine:
+            return (
+                "" if is_on_this_machine(name) else f"no model {name!r} lies on this machine, and no server was asked."
+            )
+        if not backend.is_server:
+            return ""
+        with asking(), open_client(backend.arguments) as client:
+            there = names_of(client.list_models())
+    except LollmsError as error:
+        return f"whether it is there is not known: {error}"
+    address = backend.arguments["host_address"]
+    return "" if name in there else f"the server at {address} has no model {name!r}. It has: {', '.join(there) or '-'}."
 
 
 def _entry(found: object) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lollms_cli.address import port_number
+from lollms_cli.address import default_port, port_number
 from lollms_core.errors import ConfigError, InvalidRequest, MissingDependency
 
 __all__ = ["config_folder", "serve"]
@@ -44,6 +44,7 @@ def serve(host: str | None, port: int | None, config_dir: Path | None) -> int:
     host, port = _listen_on(host, port)
     folder = config_folder(config_dir)
     try:
+        from lollms_server.core.listen import listen_on
         from lollms_server.core.serve import serve as run
     except ImportError as error:
         if (error.name or "").startswith("lollms"):
@@ -51,6 +52,9 @@ def serve(host: str | None, port: int | None, config_dir: Path | None) -> int:
         raise MissingDependency(
             f"The server needs the package {error.name!r}, which is not installed. Run: lollms install server"
         ) from error
+    if port != 0 and host in (None, "localhost", "127.0.0.1") and not folder.exists():
+        # a port in use is told before a first configuration, which listens on this machine, is written
+        listen_on("127.0.0.1", default_port() if port is None else port).close()
     return run(folder, host, port)
 
 
@@ -78,7 +82,7 @@ def _user_folder() -> Path:
 
 def _listen_on(host: str | None, port: int | None) -> tuple[str | None, int | None]:
     """What the flags say, else the environment; `LOLLMS_HOST` may hold the port too."""
-    from lollms_cli.address import default_port, listen_address
+    from lollms_cli.address import listen_address
 
     if host is None and (named := os.environ.get("LOLLMS_HOST", "").strip()):
         host, named_port = listen_address(named)

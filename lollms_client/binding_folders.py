@@ -14,7 +14,15 @@ from typing import Any
 
 from lollms_core.errors import ConfigError, StorageError, UnknownBinding
 
-__all__ = ["bindings_in", "check_writers", "described", "described_defaults", "secret_names", "user_folders"]
+__all__ = [
+    "bindings_in",
+    "check_writers",
+    "described",
+    "described_defaults",
+    "missing_folder",
+    "secret_names",
+    "user_folders",
+]
 
 DESCRIPTION = "description.yaml"
 _VARIABLE = "LOLLMS_BINDINGS_DIR"
@@ -40,6 +48,16 @@ def user_folders(environ: Mapping[str, str] | None = None) -> list[Path]:
     if (key := key_file(env)) is not None:
         folders.append(key.parent / "llm_bindings")
     return folders
+
+
+def missing_folder(environ: Mapping[str, str] | None = None) -> str:
+    """A sentence, with a blank in front, for the error of a binding that is not found: LOLLMS_BINDINGS_DIR names no
+    folder. "" where it does, or is not set.
+    """
+    named = (os.environ if environ is None else environ).get(_VARIABLE)
+    if not named or Path(named).expanduser().is_dir():
+        return ""
+    return f" {_VARIABLE} names {named}, and there is no such folder."
 
 
 def check_writers(folder: Path) -> None:

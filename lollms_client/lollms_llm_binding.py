@@ -303,7 +303,7 @@ class LollmsLLMBindingManager:
         if folder is None:
             raise UnknownBinding(
                 f"There is no LLM binding named {binding_name!r}. "
-                f"Available: {', '.join(self.get_available_bindings()) or 'none'}.",
+                f"Available: {', '.join(self.get_available_bindings()) or 'none'}.{binding_folders.missing_folder()}",
                 param="binding_name",
             )
         if folder.parent != _SHIPPED:

@@ -305,7 +305,8 @@ class LlamaCppEngine:
     def _embedding_request(self, texts: Sequence[str]) -> Callable[[Target], HttpRequest]:
         if not self.settings.embedding:
             raise UnsupportedFeature(
-                f"{self.settings.name} was not started for embeddings. Set `embedding: true` in its configuration."
+                f"{self.settings.name} was not started for embeddings. Set `embedding: true` in its configuration; "
+                'in Python, llm_binding_config={"embedding": True}.'
             )
         return lambda target: embeddings_request(target, _EMBEDDINGS, texts)
 

@@ -159,5 +159,31 @@ def test_serve_refuses_a_broken_configuration_in_a_line(tmp_path: Path) -> None:
 def test_serve_on_a_port_that_is_taken_is_one_line(server: Live, tmp_path: Path) -> None:
     done = lollms("serve", "--port", port(server), "--config-dir", str(tmp_path / "c"), env=home(tmp_path))
     assert done.returncode == 1
-    assert port(server) in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert port(server) in line
+    assert done.stdout == "" and list(tmp_path.iterdir()) == []  # no first configuration, and no key
+
+
+def test_a_default_that_the_server_does_not_have_is_doubted_and_named(server: Live, tmp_path: Path) -> None:
+    env = home(tmp_path, LOLLMS_PORT=port(server), LOLLMS_API_KEY=server.key)
+    there = lollms("models", "default", "lollms-nano", env=env)
+    assert (there.returncode, "but" in there.stderr) == (0, False), there.stderr
+    chosen = lollms("models", "default", "nope", env=env)
+    assert chosen.returncode == 0
+    assert "has no model 'nope'" in chosen.stderr and "lollms models default --unset" in chosen.stderr
+    for command in (["hi"], ["embed", "hi"]):
+        failed = lollms(*command, env=env)
+        assert failed.returncode == 1
+        assert "nope is your default" in failed.stderr and "lollms models default --unset" in failed.stderr
+    alone = lollms("models", "default", "nope", env=home(tmp_path))
+    assert alone.returncode == 0 and "no model 'nope' lies on this machine" in alone.stderr
+
+
+def test_a_model_that_makes_no_vectors_says_where_it_can(server: Live, tmp_path: Path) -> None:
+    env = home(tmp_path, LOLLMS_PORT=port(server), LOLLMS_API_KEY=server.key)
+    failed = lollms("embed", "a cat", env=env)
+    assert failed.returncode == 1
+    assert "the folder bindings" in failed.stderr
+    assert "lollms embed -b pythonllamacpp" in failed.stderr
+    done = lollms("embed", "-b", "pythonllamacpp", "a cat", env=env)
+    assert done.returncode == 0 and done.stdout.startswith("["), done.stderr

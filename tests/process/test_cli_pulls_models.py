@@ -265,3 +265,5 @@ def test_a_pulled_model_answers_and_can_be_removed(chaos: ChaosServer, env: dict
     gone = lollms("rm", "--yes", called[1], env=env)
     assert gone.returncode == 0, gone.stderr
     assert list(models(env).rglob("*")) == []
+    again = lollms("rm", "--yes", called[1], env=env)
+    assert again.returncode == 1 and "`lollms models -b pythonllamacpp` lists what is there" in again.stderr

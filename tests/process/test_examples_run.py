@@ -59,6 +59,9 @@ def ask_any(folder: Path) -> None:
         nobody = finish(folder, "ask_any_binding.py", *there[:-1], "nothing", "Say this.")
     assert nobody.returncode == 1
     assert nobody.stderr.startswith("ollama: ") and "(unknown_model)" in nobody.stderr
+    for wrong in (["--binding", "olama"], ["--model", "/nope.gguf"]):
+        (line,) = finish(folder, "ask_any_binding.py", *wrong, "Say this.").stderr.splitlines()
+        assert wrong[1] in line
     with ChaosServer() as chaos:
         there = ["--binding", "openai", "--host", chaos.add("v1", answering), "--model", "one"]
         assert run(folder, "ask_any_binding.py", *there, "Say this.") == "Say this.\n"
@@ -92,6 +95,9 @@ def look(folder: Path) -> None:
     with ChaosServer() as chaos:
         there = ["--binding", "openai", "--host", chaos.add("v1", answering), "--model", "one"]
         assert run(folder, "look_at_a_picture.py", *there, "green.png") == "1 images\n" * 2
+    nobody = finish(folder, "look_at_a_picture.py", "--host", "http://127.0.0.1:9", "green.png")
+    assert nobody.returncode == 1 and "Traceback" not in nobody.stderr
+    assert nobody.stderr.splitlines()[-1].startswith("No Ollama server answers at http://127.0.0.1:9.")
 
 
 def talk(folder: Path) -> None:

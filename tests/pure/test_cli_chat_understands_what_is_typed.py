@@ -308,7 +308,7 @@ def test_ctrl_c_twice_leaves_once_does_not() -> None:
     [
         ("/clera", "Did you mean /clear?"),
         ("/zzz", "/? lists them"),
-        ("/set", "It sets: parameter"),
+        ("/set", "Say what to set. It sets: parameter"),
         ("/set parameter", "temperature"),
         ("/set parameter temprature 1", "Did you mean 'temperature'?"),
         ("/set parameter temperature warm", "temperature is 'warm'; it must be a number"),

@@ -8,7 +8,16 @@ import pytest
 
 from lollms_cli import backend
 from lollms_cli.server_calls import Health
-from lollms_core.errors import AuthFailed, KeyMissing, LollmsError, ModelNotFound, NotFound, Refused, UnknownModel
+from lollms_core.errors import (
+    AuthFailed,
+    KeyMissing,
+    LollmsError,
+    ModelNotFound,
+    NotFound,
+    Refused,
+    UnknownBinding,
+    UnknownModel,
+)
 
 LOCAL = "http://127.0.0.1:9601"
 OPEN, LOCKED = Health("1", False, "ready"), Health("1", True, "ready")
@@ -69,7 +78,7 @@ def test_a_local_server_without_a_known_key_is_not(house: House) -> None:
     house.servers[LOCAL] = LOCKED
     chosen = backend.choose_backend(None, None)
     assert is_embedded(chosen)
-    assert "LOLLMS_API_KEY" in chosen.sentence
+    assert "no key for it is known here (LOLLMS_API_KEY)" in chosen.sentence
 
 
 def test_a_local_server_that_needs_no_key_is_used(house: House) -> None:
@@ -186,4 +195,53 @@ def test_a_default_that_is_not_there_is_named_with_the_way_to_be_rid_of_it(house
     assert chosen.sentence.endswith("model nope (your default)")
     said = backend.in_words_of_the_command(UnknownModel("There is no model 'nope'."), chosen)
     assert isinstance(said, UnknownModel)
-    assert str(said).endswith("It is your default; to have none any more: lollms models default --unset")
+    assert str(said).endswith("nope is your default; to have none any more: lollms models default --unset")
+
+
+def test_a_default_that_leads_nowhere_names_itself_before_anybody_is_asked(house: House) -> None:
+    from lollms_cli.defaults import keep_default
+
+    undo = r"your default; to have none any more: lollms models default --unset$"
+    keep_default("/nope.gguf")
+    with pytest.raises(ModelNotFound, match=rf"/nope\.gguf is {undo}"):
+        backend.choose_backend(None, None)
+    with pytest.raises(ModelNotFound, match=r"exists\.$"):  # what was typed is nobody's default
+        backend.choose_backend(None, "/nope.gguf")
+    keep_default("tiny", "olama")
+    with pytest.raises(UnknownBinding, match=f"olama is {undo}"):
+        backend.choose_backend(None, None)
+    house.set("LOLLMS_MODEL", "/nope.gguf")
+    with pytest.raises(ModelNotFound, match="the default of LOLLMS_MODEL; to have none any more: unset LOLLMS_MODEL"):
+        backend.choose_backend(None, None)
+
+
+def test_a_default_is_blamed_only_for_what_it_chose(house: House) -> None:
+    from lollms_cli.defaults import keep_default
+
+    keep_default("llama3.2", "ollama")
+    chosen = backend.choose_backend(None, None)
+    away = str(backend.in_words_of_the_command(Refused("Nobody is there."), chosen))
+    assert away.endswith("ollama is your default; to have none any more: lollms models default --unset")
+    assert "default" not in str(backend.in_words_of_the_command(NotFound("Nothing."), chosen))
+    named = backend.choose_backend(None, "llama3.2", "ollama")
+    for error in (Refused("Nobody is there."), UnknownModel("There is none.")):
+        assert "default" not in str(backend.in_words_of_the_command(error, named))
+
+
+def test_a_file_that_is_no_model_is_told_where_a_server_does_not_know_it(house: House, tmp_path: Path) -> None:
+    house.servers[LOCAL] = OPEN
+    file = tmp_path / "ann.txt"
+    file.touch()
+    chosen = backend.Backend("", {"binding_name": "lollms", "host_address": LOCAL, "model_name": str(file)})
+    said = str(backend.in_words_of_the_command(UnknownModel("It has no such model."), chosen))
+    assert f"{file} here is not the file of a model" in said and "no such model" in said
+
+
+def test_a_folder_of_bindings_that_is_not_there_is_told(house: House, tmp_path: Path) -> None:
+    house.set("LOLLMS_BINDINGS_DIR", str(tmp_path / "away"))
+    with pytest.raises(UnknownBinding, match=r"LOLLMS_BINDINGS_DIR names .*away, and there is no such folder"):
+        backend.check_binding("shout")
+    (tmp_path / "away").mkdir()
+    with pytest.raises(UnknownBinding) as told:
+        backend.check_binding("shout")
+    assert "LOLLMS_BINDINGS_DIR" not in str(told.value)
