@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __all__ = ["Pace"]
 
-_LEAST, _MOST = 0.02, 0.04  # seconds of a rest
+_LEAST, _MOST = 0.025, 0.05  # seconds of a rest
 _PART = 0.1
 _FAST = 0.005  # seconds between chunks that come fast
 _AT_ONCE = 0.001  # seconds of waiting that show that some had come meanwhile
