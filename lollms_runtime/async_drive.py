@@ -88,15 +88,15 @@ async def adrive(flow: Flow[T], ports: AsyncPorts, sink: Sink, observer: Observe
         flow.close()
 
 
-async def _aperform(request: Request, ports: AsyncPorts, sink: Sink, observer: Observer) -> Any:
+def _aperform(request: Request, ports: AsyncPorts, sink: Sink, observer: Observer) -> Awaitable[Any]:
     if isinstance(request, Generate):
-        return await _agenerate(request, ports, sink, observer)
+        return _agenerate(request, ports, sink, observer)
     if isinstance(request, RunTool):
-        return await ports.tool(request.call, sink)
+        return ports.tool(request.call, sink)
     if isinstance(request, CountTokens):
-        return await ports.count(request.text)
+        return ports.count(request.text)
     if isinstance(request, Together):
-        return await _atogether(request, ports, sink, observer)
+        return _atogether(request, ports, sink, observer)
     raise TypeError(f"a flow yielded {request!r}")
 
 

@@ -252,7 +252,7 @@ class Connection(asyncio.Protocol):
 
     async def _read(self) -> None:
         """Until something has come, which the parser has then. Raises the errors of the exchange."""
-        exchange, rested = self._exchange, False
+        exchange, alarm, rested = self._exchange, self._turn.alarm, False
         began = time.monotonic()
         if not self._size and (seconds := exchange.should_rest):
             rested = self._rest(seconds)
@@ -264,7 +264,17 @@ class Connection(asyncio.Protocol):
                 self.ended = True
                 self.http.feed(b"")
                 return
-            await self._wait(began)
+            # Not by `asyncio.timeout`: it cancels the task, and of two cancellations in one turn of the loop only the
+            # first one's message arrives. A stop would go unnoticed.
+            alarm.set(self, began + exchange.patience(), self._loop)
+            waiter = self._waiter = self._loop.create_future()
+            try:
+                expired = await waiter
+            finally:
+                alarm.clear(self)
+                self._waiter = None
+            if expired:
+                raise exchange.failed(TimeoutError())
         exchange.took(self._size, self._rested_until if rested else began, time.monotonic(), rested=rested)
         self._size = 0
 
@@ -285,22 +295,6 @@ class Connection(asyncio.Protocol):
     def _resume(self) -> None:
         if not self._over and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-
-    async def _wait(self, now: float) -> None:
-        """Until something happens. Raises the exchange's time-out.
-
-        Not by `asyncio.timeout`: it cancels the task, and of two cancellations in one turn of the loop only the first
-        one's message arrives. A stop would go unnoticed.
-        """
-        self._turn.alarm.set(self, now + self._exchange.patience(), self._loop)
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            expired = await waiter
-        finally:
-            self._turn.alarm.clear(self)
-            self._waiter = None
-        if expired:
-            raise self._exchange.failed(TimeoutError())
 
     def expire(self) -> None:
         """The wait takes too long."""

@@ -30,7 +30,7 @@ from lollms_core.types import Batch, Reply
 from lollms_runtime.alarm import Alarm
 from lollms_runtime.secrets import Scrubber
 from lollms_server.core.requests import LOG, RequestContext
-from lollms_server.core.responses import ABORT, WHOLE, Send, let_go, public_message, send_error
+from lollms_server.core.responses import ABORT, PIECE, WHOLE, Send, let_go, public_message, send_error
 from lollms_server.core.services import Patience
 from lollms_server.core.work import Work
 
@@ -48,14 +48,12 @@ _STREAM_HEADERS = [
 _COMMENT = b": still here\n\n"
 
 
-async def deliver(work: Work, scope: Scope, receive: Receive, send: Send) -> None:
+def deliver(work: Work, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Run the work and send its answer, as a stream or whole; errors are sent, too."""
     patience, scrubber = work.house.patience, work.house.loaded.scrubber
     work.context.loop = asyncio.get_running_loop()
-    if work.asked.stream:
-        await _stream(work, scope, receive, send, patience, scrubber)
-    else:
-        await _whole(work, scope, receive, send, patience, scrubber)
+    way = _stream if work.asked.stream else _whole
+    return way(work, scope, receive, send, patience, scrubber)
 
 
 async def _whole(
@@ -86,12 +84,17 @@ async def _nowhere(batch: Batch) -> None:
     """The sink of an answer that is sent whole."""
 
 
+def _not_so(data: bytes) -> bool:
+    """For a server that has no `PIECE`."""
+    return False
+
+
 async def _stream(
     work: Work, scope: Scope, receive: Receive, send: Send, patience: Patience, scrubber: Scrubber
 ) -> None:
     context = work.context
     watch = _Watch(context, receive, patience.watch_after, work.house.alarm)
-    wire = _Wire(context, send, patience)
+    wire = _Wire(context, send, patience, (scope.get("extensions") or {}).get(PIECE, _not_so))
     failed: LollmsError | None = None
     reply: Reply | None = None
     try:
@@ -187,11 +190,23 @@ class _Watch:
 class _Wire:
     """The sending side of one stream."""
 
-    __slots__ = ("_beat", "_blocked_since", "_context", "_last", "_loop", "_patience", "_send", "_timer", "started")
+    __slots__ = (
+        "_beat",
+        "_blocked_since",
+        "_context",
+        "_last",
+        "_loop",
+        "_patience",
+        "_piece",
+        "_send",
+        "_timer",
+        "started",
+    )
 
-    def __init__(self, context: RequestContext, send: Send, patience: Patience) -> None:
+    def __init__(self, context: RequestContext, send: Send, patience: Patience, piece: Callable[[bytes], bool]) -> None:
         self._context = context
         self._send = send
+        self._piece = piece
         self._patience = patience
         self._loop = context.loop or asyncio.get_running_loop()
         self._last = self._loop.time()
@@ -202,8 +217,12 @@ class _Wire:
 
     async def batch(self, batch: Batch) -> None:
         """The sink of the driver."""
-        if data := encode_batch(batch):
-            await self._write(data, more=True)
+        data = encode_batch(batch)
+        if data:
+            if self._beat is None and self._piece(data):
+                self._last = self._loop.time()
+            else:
+                await self._write(data, more=True)
 
     async def end(self, data: bytes) -> None:
         """Send the last piece."""

@@ -35,7 +35,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lollms_runtime.cork import Cork
-from lollms_server.core.responses import ABORT, WHOLE, Header
+from lollms_server.core.responses import ABORT, PIECE, WHOLE, Header
 
 __all__ = ["LimitedHttpProtocol", "protocol_class"]
 
@@ -226,6 +226,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.scope["method"] != "HEAD":  # else there is no body to come
             self.cycle.transport = cast(asyncio.Transport, HeadWithBody(self.transport, self.loop))
             extensions[WHOLE] = partial(self._whole, self.cycle)
+            extensions[PIECE] = partial(self._piece, self.cycle)
 
     def _abort(self) -> None:
         """Break the connection. Closed in the ordinary way, the system would go on to offer the rest for minutes."""
@@ -247,6 +248,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         cycle.on_response()
+        return True
+
+    def _piece(self, cycle: RequestResponseCycle, body: bytes) -> bool:
+        """See `PIECE`."""
+        if self.flow.write_paused or cycle.disconnected or not cycle.chunked_encoding or cycle.response_complete:
+            return False
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
         return True
 
     @override

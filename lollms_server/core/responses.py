@@ -18,6 +18,7 @@ from lollms_core.errors import ConfigError, InternalError, LollmsError, StorageE
 
 __all__ = [
     "ABORT",
+    "PIECE",
     "WHOLE",
     "FieldError",
     "Header",
@@ -39,6 +40,12 @@ WHOLE = "lollms.whole"
 """The extension of our HTTP server that sends a whole answer in one step: `(status, headers, body) -> whether it did`.
 
 Not every answer can be sent so; then the two messages of ASGI must follow. The headers must be fit to be sent.
+"""
+
+PIECE = "lollms.piece"
+"""The extension of our HTTP server that sends a piece of a body that has begun, without waiting: `bytes -> bool`.
+
+False when it did not: the caller has to wait, or there is nobody to send it to; then the message of ASGI must follow.
 """
 
 INTERNAL = "Something went wrong in the server. Its log has the details under this request id."

@@ -79,12 +79,12 @@ class Work(msgspec.Struct, frozen=True):
             house.registry.release(context)
         return _completed(reply, plan)
 
-    async def _answer(self, plan: Plan, sink: Sink) -> Reply:
+    def _answer(self, plan: Plan, sink: Sink) -> Awaitable[Reply]:
         ports = SourcePorts(plan.source, self.context, self.house)
         if plan.seconds is not None:
             self.context.end_at(asyncio.get_running_loop().time() + plan.seconds)
             sink = _stoppable(sink, self.context)
-        return await adrive(plan.flow, ports, sink, self.context.observer)
+        return adrive(plan.flow, ports, sink, self.context.observer)
 
     def _position(self, sink: Sink) -> Callable[[int], Awaitable[None]]:
         async def moved(position: int) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 from lollms_core.errors import LollmsError, PayloadTooLarge, TooManyRequests
-from lollms_server.core.responses import WHOLE, Header, Send, send_error
+from lollms_server.core.responses import PIECE, WHOLE, Header, Send, send_error
 
 __all__ = ["Bodies", "GuardedExchange", "Message", "Receive"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Whole: TypeAlias = Callable[[int, Sequence[Header], bytes], bool]
+Piece: TypeAlias = Callable[[bytes], bool]
 
 _CLOSE: Header = (b"connection", b"close")
 _DRAIN_BYTES = 1 << 20
@@ -45,6 +46,7 @@ class GuardedExchange:
         "_bodies",
         "_left",
         "_limit",
+        "_piece",
         "_receive",
         "_send",
         "_whole",
@@ -63,6 +65,7 @@ class GuardedExchange:
         self._limit = self._left = limit
         self._bodies = bodies
         self._whole: Whole | None = None
+        self._piece: Piece | None = None
         self.request_id = request_id
         self.headers = headers
         self.has_body = False
@@ -84,12 +87,18 @@ class GuardedExchange:
         self._whole = extensions.get(WHOLE)
         if self._whole is not None:
             extensions[WHOLE] = self._send_whole
+        self._piece = extensions.get(PIECE)
+        if self._piece is not None:
+            extensions[PIECE] = self._send_piece
 
     def _send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
         if self.closed or self.started or self._whole is None:
             return False
         self.started = self._whole(status, [*headers, *self.headers], body)
         return self.started
+
+    def _send_piece(self, body: bytes) -> bool:
+        return self.started and not self.closed and self._piece is not None and self._piece(body)
 
     async def receive(self) -> Message:
         """The next part of the body. Over the limit the request is refused and the application sees a disconnect."""

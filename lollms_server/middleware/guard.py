@@ -103,17 +103,16 @@ class Guard:
         self._bodies = Bodies(_BODIES * self._limit)
         self._ui = config.webui.enable_ui
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection of the ASGI server."""
         kind = scope["type"]
         if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "websocket":
-            await self._websocket(scope, receive, send)
-        elif kind == "lifespan":
-            await self._app(scope, receive, send)
-        else:
-            raise RuntimeError(f"The guard does not know connections of the type {kind!r}.")
+            return self._http(scope, receive, send)
+        if kind == "websocket":
+            return self._websocket(scope, receive, send)
+        if kind == "lifespan":
+            return self._app(scope, receive, send)
+        raise RuntimeError(f"The guard does not know connections of the type {kind!r}.")
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = request_headers.read(scope["headers"])
