@@ -17,7 +17,8 @@ from lollms_core.errors import ContextTooLong, LollmsError, UnsupportedFeature, 
 if TYPE_CHECKING:
     from lollms_cli.backend import Backend
     from lollms_client import LollmsClient
-    from lollms_core.types import Message, Reply, ReplyFold
+    from lollms_core.fold import ReplyFold
+    from lollms_core.types import Message, Reply
 
 __all__ = ["Chooser", "Session", "names_of"]
 
@@ -98,7 +99,7 @@ class Session:
 
         An error is told. Ctrl-C stops the answer and what came is kept; where nobody is there it is raised again.
         """
-        from lollms_core.types import ReplyFold
+        from lollms_core.fold import ReplyFold
 
         fold = ReplyFold()
         live = self.settings.stream

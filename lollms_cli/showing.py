@@ -18,7 +18,7 @@ from lollms_cli.output import Output
 
 if TYPE_CHECKING:
     from lollms_cli.schemas import Checker
-    from lollms_core.types import Event, Reply, ReplyFold
+    from lollms_core.types import Event, Reply
 
 __all__ = ["Afterwards", "Shower", "asking", "reply_as_json", "say_remarks", "unwinding", "usage_words"]
 
@@ -115,7 +115,7 @@ class Shower:
     def __init__(
         self, output: Output, *, live: bool, as_json: bool, reasoning: bool, after: Afterwards | None = None
     ) -> None:
-        from lollms_core.types import ReplyFold
+        from lollms_core.fold import ReplyFold
 
         self._output = output
         self._live = live

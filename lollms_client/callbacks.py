@@ -22,6 +22,7 @@ import msgspec
 
 from lollms_client.lollms_types import MSG_TYPE
 from lollms_core.errors import InvalidRequest, LollmsError
+from lollms_core.fold import ReplyFold
 from lollms_core.types import (
     Batch,
     Done,
@@ -32,7 +33,6 @@ from lollms_core.types import (
     Output,
     Progress,
     Reply,
-    ReplyFold,
     TextDelta,
     ThoughtDelta,
     ToolCallDelta,

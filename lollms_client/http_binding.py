@@ -15,34 +15,44 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from typing_extensions import override
 
+from lollms_client.asking import ask, described
 from lollms_client.native_binding import NativeBinding
-from lollms_core.errors import AuthFailed, InvalidRequest, LollmsError, NotFound, Refused
+from lollms_core.errors import (
+    AuthFailed,
+    Cancelled,
+    InvalidRequest,
+    LollmsError,
+    NotFound,
+    Refused,
+    UnsupportedFeature,
+)
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Target, Timeouts
 from lollms_core.protocols.dialects import GENERIC, Dialect
 from lollms_core.protocols.image_limits import NO_LIMITS, ImageLimits
-from lollms_core.types import Batch, GenerationCall, ModelInfo
+from lollms_core.types import Batch, GenerationCall
 from lollms_runtime.cancel import Cancel, current_cancel
 
 if TYPE_CHECKING:
+    from lollms_core.protocols.catalog import Catalog
+    from lollms_runtime.lesson_book import LessonBook
     from lollms_runtime.transport.http_async import AsyncHttpTransport
     from lollms_runtime.transport.http_sync import HttpTransport
     from lollms_runtime.upstream import AsyncUpstream, Upstream
 
-__all__ = ["HttpBinding", "model_entry"]
+__all__ = ["HttpBinding"]
 
 
 class HttpBinding(NativeBinding):
     """A binding over HTTP. Connections are made at the first call, kept alive, and closed by `close()`.
 
-    Class attributes: `dialect`, the provider's row; `dialect_elsewhere`, the row for any other address than
-    `default_address`, the provider's base URL; `key_variable`, the environment variable that holds the key where none
-    is given; `address_variable`, the one that may name another address to use for the provider.
+    Class attributes: `dialect`, the provider's row; `default_address`, the provider's base URL; `key_variable`, the
+    environment variable that holds the key where none is given; `address_variable`, the one that may name another
+    address to use for the provider.
 
     Attributes: `host_address`, the base URL in use; `model_name`, used when a call names no model.
     """
 
     dialect: Dialect = GENERIC
-    dialect_elsewhere: ClassVar[Dialect | None] = None
     default_address: ClassVar[str] = ""
     key_variable: ClassVar[str] = ""
     address_variable: ClassVar[str] = ""
@@ -66,8 +76,6 @@ class HttpBinding(NativeBinding):
         self.host_address = f"{scheme}://{rest.rstrip('/')}" if found else f"http://{address.rstrip('/')}"
         if not (rest if found else address).strip("/"):
             raise InvalidRequest("This binding needs the address of a server: host_address.", param="host_address")
-        if self.dialect_elsewhere is not None and self.host_address != self.default_address:
-            self.dialect = self.dialect_elsewhere
         self.model_name = model_name or ""
         self._service_key = service_key or ""
         self._verify_tls = bool(verify_ssl_certificate)
@@ -75,6 +83,7 @@ class HttpBinding(NativeBinding):
         self._lock = threading.Lock()
         self._transport: HttpTransport | None = None
         self._async_transport: AsyncHttpTransport | None = None
+        self._lessons: LessonBook | None = None
 
     @property
     def codec(self) -> Codec:
@@ -82,6 +91,13 @@ class HttpBinding(NativeBinding):
         from lollms_core.protocols.openai import ChatCodec
 
         return ChatCodec(self.dialect)
+
+    @property
+    def catalog(self) -> Catalog:
+        """How everything but a generation is asked for."""
+        from lollms_core.protocols.catalog import OpenAICatalog
+
+        return OpenAICatalog(self.dialect)
 
     def find_key(self) -> str:
         """The key to send: the one that was given, else the one of the environment or of `lollms keys`; "" for none.
@@ -147,26 +163,70 @@ class HttpBinding(NativeBinding):
 
     @override
     def list_models(self) -> list[Any]:
-        """The server's models as dictionaries with `model_name` and what else it says. Raises `LollmsError`."""
-        from lollms_core.protocols.openai import models_request, parse_models
+        """The models as dictionaries: `model_name`, `context_size` in tokens, abilities, and what else is stated.
 
-        return [model_entry(each) for each in parse_models(self.fetch(models_request(self.target, self.dialect)))]
-
-    @override
-    def embed(self, text: str | list[str], **kwargs: Any) -> list[Any]:
-        """The embedding of a text as a list of numbers, or of each of several; `model` names the model."""
-        from lollms_core.protocols.openai import embeddings_request, parse_embeddings
-
-        texts = [text] if isinstance(text, str) else list(text)
-        model = str(kwargs.get("model") or kwargs.get("model_name") or self.model_name or "")
-        found = parse_embeddings(self.fetch(embeddings_request(self.target, self.dialect, texts, model)))
-        vectors = [list(vector) for vector in found.vectors]
-        return vectors[0] if isinstance(text, str) else vectors
+        Raises `LollmsError`.
+        """
+        sure = self.catalog.about_models
+        return [described(model, sure=sure) for model in ask(self.catalog.models(self.target), self.fetch)]
 
     @override
     def get_model_info(self) -> dict[str, Any]:
-        """The current model and where it is asked. Nothing is contacted."""
-        return {**super().get_model_info(), "host_address": self.host_address}
+        """The current model, where it is asked, and what the provider says of it, if it can be asked."""
+        known = {**super().get_model_info(), "host_address": self.host_address}
+        return {**self.facts(self.model_name), **known} if self.model_name else known
+
+    @override
+    def get_ctx_size(self, model_name: str | None = None) -> int | None:
+        """The context size of a model in tokens; None where nobody says."""
+        name = model_name or self.model_name
+        return self.facts(name).get("context_size") if name else None
+
+    def facts(self, model_name: str) -> dict[str, Any]:
+        """What the provider says of a model, in the form of `list_models`; nothing where it cannot be asked."""
+        catalog = self.catalog
+        try:
+            return described(ask(catalog.model(model_name, self.target), self.fetch), sure=catalog.about_models)
+        except Cancelled:
+            raise
+        except LollmsError:
+            return {}  # the facts are an addition; whoever needs the provider will be told what is wrong with it
+
+    @override
+    def embed(self, text: str | list[str], **kwargs: Any) -> list[Any]:
+        """The embedding of a text as a list of numbers; for a list of texts a list of these. `model` names the model.
+
+        Raises `UnsupportedFeature` where the provider has no embeddings.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        model = str(kwargs.get("model") or kwargs.get("model_name") or "") or self.embedding_model()
+        found = ask(self.catalog.embed(texts, model, self.target), self.fetch)
+        vectors = [list(vector) for vector in found.vectors]
+        return vectors[0] if isinstance(text, str) else vectors
+
+    def embedding_model(self) -> str:
+        """The model that embeds where none is named."""
+        return self.model_name or ""
+
+    @override
+    def tokenize(self, text: str) -> list[Any]:
+        """The tokens of a text. Raises `UnsupportedFeature` where the provider cannot be asked for them."""
+        return list(ask(self.catalog.tokens(text, self.model_name or "", self.target), self.fetch))
+
+    @override
+    def detokenize(self, tokens: list[Any]) -> str:
+        """The text of tokens; raises as `tokenize` does."""
+        return ask(self.catalog.text(tokens, self.model_name or "", self.target), self.fetch)
+
+    @override
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has: as the provider counts, else an estimate (see `lollms_core.text.tokens`)."""
+        from lollms_core.text.tokens import estimate
+
+        try:
+            return ask(self.catalog.count(text, self.model_name or "", self.target), self.fetch)[0]
+        except UnsupportedFeature:
+            return estimate(text)
 
     @property
     def target(self) -> Target:
@@ -213,7 +273,7 @@ class HttpBinding(NativeBinding):
                 self._transport = HttpTransport()
                 weakref.finalize(self, self._transport.close)
             transport = self._transport
-        return Upstream(self.codec, self.target, transport)
+        return Upstream(self.codec, self.target, transport, lessons=self._lesson_book())
 
     def _async_upstream(self) -> AsyncUpstream:
         from lollms_runtime.transport.http_async import AsyncHttpTransport
@@ -224,7 +284,16 @@ class HttpBinding(NativeBinding):
                 self._async_transport = AsyncHttpTransport()
                 weakref.finalize(self, self._async_transport.discard)
             transport = self._async_transport
-        return AsyncUpstream(self.codec, self.target, transport)
+        return AsyncUpstream(self.codec, self.target, transport, lessons=self._lesson_book())
+
+    def _lesson_book(self) -> LessonBook:
+        """What the models have refused, for as long as this binding lives."""
+        from lollms_runtime.lesson_book import LessonBook
+
+        with self._lock:
+            if self._lessons is None:
+                self._lessons = LessonBook()
+            return self._lessons
 
     @contextlib.contextmanager
     def _explained(self, opened: contextlib.AbstractContextManager[Iterator[Batch]]) -> Iterator[Iterator[Batch]]:
@@ -261,12 +330,6 @@ class HttpBinding(NativeBinding):
                 provider=error.provider,
             )
         return error
-
-
-def model_entry(model: ModelInfo) -> dict[str, Any]:
-    """A model as a dictionary: `model_name`, `context_size` in tokens if known, and what else the server says."""
-    known = {"model_name": model.name, "context_size": model.context_size}
-    return {**model.details, **{name: value for name, value in known.items() if value is not None}}
 
 
 def _timeouts(given: Mapping[str, float | None] | Timeouts | None) -> Timeouts:

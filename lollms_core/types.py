@@ -3,13 +3,12 @@
 Everything here is immutable and knows nothing of I/O. `msgspec.Struct` is used instead of dataclasses because events
 are made once per token: a struct costs a fifth of a frozen dataclass.
 
-The unit of every stream is a `Batch`: the events of one upstream read. `ReplyFold` adds batches up to a `Reply`; a JSON
-answer and a stream of the same answer fold to equal replies.
+The unit of every stream is a `Batch`: the events of one upstream read. `lollms_core.fold` adds batches up to a `Reply`;
+a JSON answer and a stream of the same answer fold to equal replies.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -27,6 +26,7 @@ __all__ = [
     "Media",
     "Message",
     "ModelInfo",
+    "Native",
     "Notice",
     "Output",
     "Params",
@@ -34,7 +34,6 @@ __all__ = [
     "Progress",
     "ReceiptItem",
     "Reply",
-    "ReplyFold",
     "Role",
     "TextDelta",
     "TextPart",
@@ -78,13 +77,27 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: dict[str, Any]
 
 
+class Native(msgspec.Struct, frozen=True):
+    """A turn of the model in its provider's own form, which holds what the provider wants back: signed thoughts.
+
+    `protocol` is the name of the form, `data` is JSON. Only a codec of that protocol looks at it.
+    """
+
+    protocol: str
+    data: Any
+
+
 class Message(msgspec.Struct, frozen=True):
-    """One turn. `tool_calls` belongs to assistant turns; `tool_call_id` to turns of role `tool`."""
+    """One turn. `tool_calls` and `native` belong to assistant turns; `tool_call_id` to turns of role `tool`.
+
+    With `native`, the provider that it came from gets that in place of the rest, which must say the same.
+    """
 
     role: Role
     parts: tuple[Part, ...]
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    native: Native | None = None
 
     @classmethod
     def system(cls, text: str) -> Message:
@@ -95,8 +108,8 @@ class Message(msgspec.Struct, frozen=True):
         return cls("user", (TextPart(text), *images))
 
     @classmethod
-    def assistant(cls, text: str, tool_calls: Sequence[ToolCall] = ()) -> Message:
-        return cls("assistant", (TextPart(text),) if text else (), tuple(tool_calls))
+    def assistant(cls, text: str, tool_calls: Sequence[ToolCall] = (), native: Native | None = None) -> Message:
+        return cls("assistant", (TextPart(text),) if text else (), tuple(tool_calls), native=native)
 
     @classmethod
     def tool(cls, call_id: str, result: str) -> Message:
@@ -283,7 +296,7 @@ class Done(msgspec.Struct, frozen=True):
     receipt: tuple[ReceiptItem, ...] = ()
 
 
-Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallDelta | Media | Output | Progress | Notice | Done
+Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallDelta | Media | Output | Progress | Notice | Native | Done
 Batch: TypeAlias = Sequence[Event]
 
 
@@ -292,7 +305,8 @@ class Reply(msgspec.Struct, frozen=True):
 
     `tool_calls` holds the calls whose arguments are valid JSON objects; a call that is not stands in `broken_calls`
     as (name, raw text), so that it can be given back to the model as an error. `items`, where there are any, is the
-    whole output in order, the text and media of the reply among them; most replies have none, being one text.
+    whole output in order, the text and media of the reply among them; most replies have none, being one text. `native`
+    belongs into the `Message` that gives the reply back to its provider; most providers need none.
     """
 
     text: str = ""
@@ -305,151 +319,10 @@ class Reply(msgspec.Struct, frozen=True):
     receipt: tuple[ReceiptItem, ...] = ()
     broken_calls: tuple[tuple[str, str], ...] = ()
     items: tuple[Item, ...] = ()
+    native: Native | None = None
 
     def __str__(self) -> str:
         return self.text
-
-
-class _CallFold:
-    """One tool call while its pieces arrive."""
-
-    __slots__ = ("arguments", "id", "name")
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
-
-
-_PIECES = 1024
-
-
-def _joined(pieces: list[str], begin: int) -> int:
-    """Make one of the pieces from `begin` on, because each takes sixty bytes beside its letters; how many there are."""
-    pieces[begin:] = ["".join(pieces[begin:])]
-    return len(pieces)
-
-
-class ReplyFold:
-    """Adds batches up to a `Reply`. `done()` may be called at any time: it gives what has come so far."""
-
-    __slots__ = (
-        "_blocks",
-        "_calls",
-        "_finish",
-        "_items",
-        "_media",
-        "_model",
-        "_receipt",
-        "_settled",
-        "_settled_media",
-        "_settled_thoughts",
-        "_text",
-        "_thoughts",
-        "_usage",
-    )
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._thoughts: list[str] = []
-        self._blocks = [0, 0]  # how many of the texts and thoughts are as large as they should be
-        self._calls: dict[int, _CallFold] = {}
-        self._media: list[Media] = []
-        self._usage: Usage | None = None
-        self._finish = ""
-        self._model = ""
-        self._receipt: tuple[ReceiptItem, ...] = ()
-        self._items: list[Item] = []
-        # How many of the texts, thoughts and media are in the items already.
-        self._settled = 0
-        self._settled_thoughts = 0
-        self._settled_media = 0
-
-    def add(self, batch: Batch) -> None:
-        for event in batch:
-            kind = type(event)
-            if kind is TextDelta:
-                self._text.append(event.text)  # type: ignore[union-attr]
-            elif kind is ThoughtDelta:
-                self._thoughts.append(event.text)  # type: ignore[union-attr]
-            elif isinstance(event, ToolCallDelta):
-                self._add_call(event)
-            elif isinstance(event, Media):
-                self._media.append(event)
-            elif isinstance(event, Output):
-                self._add_output(event)
-            elif isinstance(event, Done):
-                self._finish = event.finish_reason or self._finish
-                self._usage = event.usage or self._usage
-                self._model = event.model or self._model
-                self._receipt += event.receipt
-        if len(self._text) - self._blocks[0] > _PIECES:
-            self._blocks[0] = _joined(self._text, max(self._blocks[0], self._settled))
-        if len(self._thoughts) - self._blocks[1] > _PIECES:
-            self._blocks[1] = _joined(self._thoughts, max(self._blocks[1], self._settled_thoughts))
-
-    def _add_call(self, piece: ToolCallDelta) -> None:
-        call = self._calls.setdefault(piece.index, _CallFold())
-        call.id = call.id or piece.id
-        call.name = call.name or piece.name
-        call.arguments.append(piece.arguments)
-
-    def _add_output(self, output: Output) -> None:
-        if output.replaces:
-            self._items, self._text, self._thoughts, self._media = [], [], [], []
-            self._blocks = [0, 0]
-        else:
-            self._items = self._in_order()
-        for item in output.items:
-            self._items.append(item)
-            if item.kind == "text":
-                self._text.append(str(item.data))
-            if item.thoughts:
-                self._thoughts.append(item.thoughts)
-        self._settled, self._settled_thoughts = len(self._text), len(self._thoughts)
-        self._settled_media = len(self._media)
-
-    def _in_order(self) -> list[Item]:
-        """The items, and after them what has come since the last."""
-        text = "".join(self._text[self._settled :])
-        thoughts = "".join(self._thoughts[self._settled_thoughts :])
-        later = [Item("text", text, thoughts=thoughts or None)] if text or thoughts else []
-        later += [_media_item(media) for media in self._media[self._settled_media :]]
-        return self._items + later
-
-    def done(self, finish_reason: FinishReason = "") -> Reply:
-        """The reply so far; `finish_reason` overrides the one that was reported."""
-        calls: list[ToolCall] = []
-        broken: list[tuple[str, str]] = []
-        for index, call in sorted(self._calls.items()):
-            raw = "".join(call.arguments)
-            try:
-                arguments = msgspec.json.decode(raw or "{}", type=dict[str, Any])
-            except (msgspec.DecodeError, RecursionError, UnicodeError):
-                broken.append((call.name, raw))
-            else:
-                calls.append(ToolCall(call.id or f"call_{index}", call.name, arguments))
-        return Reply(
-            text="".join(self._text),
-            thoughts="".join(self._thoughts),
-            tool_calls=tuple(calls),
-            media=tuple(self._media),
-            usage=self._usage,
-            finish_reason=finish_reason or self._finish or ("tool_calls" if calls else "stop"),
-            model=self._model,
-            receipt=self._receipt,
-            broken_calls=tuple(broken),
-            items=tuple(self._in_order()) if self._items else (),
-        )
-
-
-def _media_item(media: Media) -> Item:
-    kind = media.mime.partition("/")[0]
-    return Item(
-        kind if kind in ("image", "audio", "video") else "image",
-        base64.b64encode(media.data).decode("ascii"),
-        media.mime,
-    )
 
 
 class Embeddings(msgspec.Struct, frozen=True):

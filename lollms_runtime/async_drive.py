@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from lollms_core.errors import Cancelled, LollmsError
 from lollms_core.flows.base import CountTokens, Emit, Flow, Generate, Request, RunTool, Together
-from lollms_core.types import Batch, GenerationCall, Reply, ReplyFold, ToolCall
+from lollms_core.fold import ReplyFold
+from lollms_core.types import Batch, GenerationCall, Reply, ToolCall
 from lollms_runtime.drive import ends_group, raise_first
 from lollms_runtime.observe import NOTHING, Observer
 

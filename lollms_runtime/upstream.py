@@ -15,7 +15,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Collection, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -23,9 +23,11 @@ import msgspec
 
 from lollms_core.errors import LollmsError, TransportError, UpstreamTimeout
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Reader, Sleep, Target
+from lollms_core.protocols.lessons import lesson_of
 from lollms_core.protocols.retry import RetryPolicy
 from lollms_core.types import Batch, GenerationCall
 from lollms_runtime.cancel import Cancel
+from lollms_runtime.lesson_book import LessonBook
 from lollms_runtime.transport.base import AsyncResponse, AsyncTransport, Response, Transport
 from lollms_runtime.transport.limits import ERROR_BODY_BYTES
 
@@ -33,23 +35,34 @@ __all__ = ["AsyncUpstream", "Upstream"]
 
 _LEAST = 0.01  # seconds that the last try has at least
 _TAIL = 0.1  # seconds in which the body must end after the answer is complete
+_LESSONS = 4  # refusals in a row that are learned from
 
 
 class _Tries:
     """The tries of one call: when to make the next one, and what an error says about where it came from."""
 
-    def __init__(self, policy: RetryPolicy, target: Target) -> None:
+    def __init__(self, policy: RetryPolicy, target: Target, lessons: LessonBook | None = None, model: str = "") -> None:
         self._policy = policy
+        self._plain = target
+        self._lessons = lessons
+        self._model = model
+        self._learned = 0
+        self.optional: Collection[str] = ()
         self._provider = target.provider
         self._total = target.timeouts.total
         self._start = time.monotonic()
         self._made = 0
         self.delivered = False
 
+    @property
+    def target(self) -> Target:
+        """Where this try goes, with what is known about the model."""
+        return self._plain if self._lessons is None else self._lessons.told(self._plain, self._model)
+
     def limited(self, request: HttpRequest) -> HttpRequest:
         """The request of this try, which has only the time that is left of the call."""
         total = request.timeouts.total
-        if total is None or not self._made:
+        if total is None or not (self._made or self._learned):
             return request
         left = max(total - (time.monotonic() - self._start), _LEAST)
         timeouts = msgspec.structs.replace(request.timeouts, total=left)
@@ -57,6 +70,8 @@ class _Tries:
 
     def pause(self, error: LollmsError) -> float:
         """Seconds to wait before the next try; raises the error if there is none."""
+        if self._teaches(error):
+            return 0.0
         self._made += 1
         error.provider = error.provider or self._provider
         elapsed = time.monotonic() - self._start
@@ -64,6 +79,16 @@ class _Tries:
         if delay is None or (self._total is not None and elapsed + delay >= self._total):
             raise error
         return delay
+
+    def _teaches(self, error: LollmsError) -> bool:
+        """Whether a refusal says how to ask, so that the call is made again at once."""
+        if self._lessons is None or self.delivered or self._learned >= _LESSONS:
+            return False
+        lesson = lesson_of(error, self.optional, self._lessons.known(self._plain, self._model))
+        if lesson is not None:
+            self._learned += 1
+            self._lessons.learn(self._plain, self._model, lesson)
+        return lesson is not None
 
 
 def _is_good(status: int) -> bool:
@@ -73,10 +98,19 @@ def _is_good(status: int) -> bool:
 class Upstream:
     """One backend for threads: `open` is a port of the sync driver."""
 
-    def __init__(self, codec: Codec, target: Target, transport: Transport, *, retry: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        target: Target,
+        transport: Transport,
+        *,
+        retry: RetryPolicy | None = None,
+        lessons: LessonBook | None = None,
+    ) -> None:
         self._codec = codec
         self._target = target
         self._transport = transport
+        self._lessons = lessons or LessonBook()
         self._retry = retry or getattr(codec, "retry", None) or RetryPolicy()
 
     @contextlib.contextmanager
@@ -103,7 +137,7 @@ class Upstream:
             _sleep(delay, stop)
 
     def _batches(self, call: GenerationCall, cancel: Cancel) -> Generator[Batch, None, None]:
-        tries = _Tries(self._retry, self._target)
+        tries = _Tries(self._retry, self._target, self._lessons, call.model)
         while True:
             try:
                 yield from self._attempt(call, cancel, tries)
@@ -113,17 +147,19 @@ class Upstream:
             _sleep(delay, cancel)
 
     def _attempt(self, call: GenerationCall, cancel: Cancel, tries: _Tries) -> Generator[Batch, None, None]:
-        request = tries.limited(self._prepared(call, cancel))
+        target = tries.target
+        request = tries.limited(self._prepared(call, target, cancel))
+        tries.optional = request.optional
         with self._transport.open(request, cancel) as response:
             if not _is_good(response.status):
-                raise self._codec.error(_read(response), self._target)
-            reader = self._codec.reader(call, response.headers.get("content-type", ""), self._target)
+                raise self._codec.error(_read(response), target)
+            reader = self._codec.reader(call, response.headers.get("content-type", ""), target, request.receipt)
             for batch in _events(reader, response):
                 tries.delivered = True
                 yield batch
 
-    def _prepared(self, call: GenerationCall, cancel: Cancel) -> HttpRequest:
-        exchange = self._codec.prepare(call, self._target)
+    def _prepared(self, call: GenerationCall, target: Target, cancel: Cancel) -> HttpRequest:
+        exchange = self._codec.prepare(call, target)
         try:
             step = next(exchange)
             while True:
@@ -179,11 +215,18 @@ class AsyncUpstream:
     """One backend for coroutines: `open` is a port of the async driver."""
 
     def __init__(
-        self, codec: Codec, target: Target, transport: AsyncTransport, *, retry: RetryPolicy | None = None
+        self,
+        codec: Codec,
+        target: Target,
+        transport: AsyncTransport,
+        *,
+        retry: RetryPolicy | None = None,
+        lessons: LessonBook | None = None,
     ) -> None:
         self._codec = codec
         self._target = target
         self._transport = transport
+        self._lessons = lessons or LessonBook()
         self._retry = retry or getattr(codec, "retry", None) or RetryPolicy()
 
     def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
@@ -203,8 +246,8 @@ class AsyncUpstream:
                 delay = tries.pause(error)
             await asyncio.sleep(delay)
 
-    async def _prepared(self, call: GenerationCall) -> HttpRequest:
-        exchange = self._codec.prepare(call, self._target)
+    async def _prepared(self, call: GenerationCall, target: Target) -> HttpRequest:
+        exchange = self._codec.prepare(call, target)
         try:
             step = next(exchange)
             while True:
@@ -233,7 +276,7 @@ class _Answer:
     def __init__(self, upstream: AsyncUpstream, call: GenerationCall) -> None:
         self._upstream = upstream
         self._call = call
-        self._tries = _Tries(upstream._retry, upstream._target)
+        self._tries = _Tries(upstream._retry, upstream._target, upstream._lessons, call.model)
         self._exchange: AbstractAsyncContextManager[AsyncResponse] | None = None
         self._response: AsyncResponse | None = None  # of this try; `_reader` and `_chunks` belong to it
         self._reader: Reader
@@ -291,13 +334,17 @@ class _Answer:
 
     async def _begin(self) -> AsyncResponse:
         """Send the request, and see what kind of answer comes."""
-        upstream, call = self._upstream, self._call
-        exchange = upstream._transport.open(self._tries.limited(await upstream._prepared(call)))
+        upstream, call, tries = self._upstream, self._call, self._tries
+        target = tries.target
+        request = tries.limited(await upstream._prepared(call, target))
+        tries.optional = request.optional
+        exchange = upstream._transport.open(request)
         response = await exchange.__aenter__()
         self._exchange = exchange
         if not _is_good(response.status):
-            raise upstream._codec.error(await _aread(response), upstream._target)
-        self._reader = upstream._codec.reader(call, response.headers.get("content-type", ""), upstream._target)
+            raise upstream._codec.error(await _aread(response), target)
+        kind = response.headers.get("content-type", "")
+        self._reader = upstream._codec.reader(call, kind, target, request.receipt)
         self._chunks = response.chunks()
         self._response = response
         return response

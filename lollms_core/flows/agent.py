@@ -19,6 +19,7 @@ import msgspec
 
 from lollms_core.errors import Cancelled, LollmsError
 from lollms_core.flows.base import Flow, ask, emit, tool
+from lollms_core.fold import ReplyFold
 from lollms_core.types import (
     Batch,
     Done,
@@ -31,7 +32,6 @@ from lollms_core.types import (
     Progress,
     ReceiptItem,
     Reply,
-    ReplyFold,
     TextDelta,
     ThoughtDelta,
     ToolCall,
@@ -135,7 +135,8 @@ def _round(
         words = f"The arguments are not a JSON object: {_cut(raw, _MAX_SHOWN)} Ask again with a correct one."
         calls.append(call)
         results.append(Message.tool(call.id, (yield from _refused(call.name, words))))
-    return (Message.assistant(reply.text, calls), *results)
+    native = reply.native if tuple(calls) == reply.tool_calls else None  # it holds the ids as they came
+    return (Message.assistant(reply.text, calls, native), *results)
 
 
 def _run(call: ToolCall, name: str) -> Flow[str]:

@@ -6,13 +6,14 @@ A codec does no I/O. Whatever bytes it is fed, it answers with events or raises 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from lollms_core.errors import LollmsError
-from lollms_core.types import Batch, GenerationCall
+from lollms_core.protocols.lessons import Lesson
+from lollms_core.types import Batch, GenerationCall, ReceiptItem
 
 __all__ = ["Codec", "Exchange", "HttpRequest", "HttpResponse", "Limits", "Reader", "Sleep", "Target", "Timeouts"]
 
@@ -39,7 +40,8 @@ class Timeouts(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True):
     """Where a call goes: base URL without a trailing slash, the key ("" for none), and a name for messages.
 
-    The key never appears in `repr`, so that a target can be logged.
+    `lessons` is what the model that is asked has refused before. The key never appears in `repr`, so that a target can
+    be logged.
     """
 
     base_url: str
@@ -50,6 +52,7 @@ class Target(msgspec.Struct, frozen=True):
     options: Mapping[str, object] = msgspec.field(default_factory=dict)
     timeouts: Timeouts = Timeouts()
     verify_tls: bool = True
+    lessons: tuple[Lesson, ...] = ()
 
     def __repr__(self) -> str:
         return f"Target({self.base_url!r}, provider={self.provider!r}, model={self.model!r})"
@@ -58,7 +61,9 @@ class Target(msgspec.Struct, frozen=True):
 class HttpRequest(msgspec.Struct, frozen=True):
     """One HTTP request as a value. Header names are lower case; `body` is complete.
 
-    `repr` shows neither headers nor query, which may hold a key.
+    Of a generation, `receipt` says what of the call is not asked for as it stands there, and `optional` names the
+    fields of the body that may be left out if the model refuses them. `repr` shows neither headers nor query, which may
+    hold a key.
     """
 
     method: str
@@ -67,6 +72,8 @@ class HttpRequest(msgspec.Struct, frozen=True):
     body: bytes = b""
     timeouts: Timeouts = Timeouts()
     verify_tls: bool = True
+    receipt: tuple[ReceiptItem, ...] = ()
+    optional: Collection[str] = ()
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes)"
@@ -119,10 +126,17 @@ class Codec(Protocol):
         """Returns the request whose response the reader reads; yields requests that must be answered before it."""
         ...
 
-    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+    def reader(
+        self,
+        call: GenerationCall,
+        content_type: str,
+        target: Target | None = None,
+        receipt: tuple[ReceiptItem, ...] = (),
+    ) -> Reader:
         """A reader for the answer of `call`; `content_type` tells a JSON body from a stream.
 
-        With `target`, errors inside the body name the provider and never contain the target's key.
+        With `target`, errors inside the body name the provider and never contain the target's key. `receipt` is that of
+        the request; `Done` carries it.
         """
         ...
 

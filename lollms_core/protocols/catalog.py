@@ -61,7 +61,7 @@ class Catalog:
         self, text: str, model: str, target: Target, add_bos: bool = False, add_eos: bool = False
     ) -> Answer[list[int]]:
         """The tokens of a text, with those that begin and end one where they are wanted."""
-        raise self._cannot("tokenize")
+        raise self._cannot("be asked for the tokens of a text. count_tokens estimates how many there are")
         yield
 
     def text(self, tokens: Sequence[int], model: str, target: Target) -> Answer[str]:

@@ -20,7 +20,7 @@ have no tokens to send, cannot be staged at all.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -34,7 +34,7 @@ from lollms_core.protocols.json_limits import decode_body, decode_lenient
 from lollms_core.protocols.openai import ChatCodec
 from lollms_core.protocols.openai_reader import ChatReader
 from lollms_core.protocols.outgoing import encode_json, headers_for
-from lollms_core.types import Event, GenerationCall, ModelInfo, Progress
+from lollms_core.types import Event, GenerationCall, ModelInfo, Progress, ReceiptItem
 
 __all__ = [
     "LlamaCppCodec",
@@ -78,29 +78,37 @@ class LlamaCppCodec(ChatCodec):
         return codec
 
     @override
-    def body(self, call: GenerationCall, target: Target) -> dict[str, Any]:
+    def body(
+        self, call: GenerationCall, target: Target, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
         for image in (image for message in call.messages for image in message.images):
             if image.mime not in _READABLE:
                 raise InvalidRequest(
                     f"llama.cpp does not read {image.mime[:100]}. Send the image as one of: {', '.join(_READABLE)}."
                 )
-        body = super().body(call, target)
+        body, receipt = super().body(call, target, params)
         body["return_progress"] = True
         if (slot := target.options.get("id_slot")) is not None:
             body["id_slot"] = slot
-        return body
+        return body, receipt
 
     @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         return super().request(msgspec.structs.replace(call, stream=True), target)
 
     @override
-    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+    def reader(
+        self,
+        call: GenerationCall,
+        content_type: str,
+        target: Target | None = None,
+        receipt: tuple[ReceiptItem, ...] = (),
+    ) -> Reader:
         return _LlamaCppReader(
             content_type,
             limits=self.limits,
             think_tags=self.dialect.think_tags,
-            receipt=self.receipt(call.params),
+            receipt=receipt,
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
             on_report=self._on_report,

@@ -30,7 +30,7 @@ from lollms_core.errors import (
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
 from lollms_core.protocols.http_errors import http_error, scrub, secrets_of
 from lollms_core.protocols.json_limits import check_depth, decode_body, decode_lenient
-from lollms_core.protocols.lollms_input import decode_base64, items_of
+from lollms_core.protocols.lollms_input import InputItem, decode_base64, items_of
 from lollms_core.protocols.lollms_wire import GenerateResponse, OutputItem, StreamChunk
 from lollms_core.protocols.openai_reader import usage_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
@@ -80,15 +80,23 @@ class LollmsCodec:
         """
         headers = lollms_headers(target, "text/event-stream" if call.stream else "application/json")
         headers["content-type"] = "application/json"
-        body = encode_json(_body(call, target))
-        return HttpRequest("POST", target.base_url + _CALL_PATH, headers, body, target.timeouts, target.verify_tls)
+        items, receipt = items_of(call.messages)
+        body = encode_json(_body(call, items, target))
+        url = target.base_url + _CALL_PATH
+        return HttpRequest("POST", url, headers, body, target.timeouts, target.verify_tls, receipt)
 
-    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+    def reader(
+        self,
+        call: GenerationCall,
+        content_type: str,
+        target: Target | None = None,
+        receipt: tuple[ReceiptItem, ...] = (),
+    ) -> Reader:
         """A reader for the answer of `call`; with `target`, messages of errors cannot hold its key."""
         return LollmsReader(
             content_type,
             limits=self.limits,
-            receipt=items_of(call.messages)[1],
+            receipt=receipt,
             name=(target.provider if target is not None else "") or "The lollms server",
             secrets=secrets_of(target) if target is not None else (),
         )
@@ -116,8 +124,7 @@ def lollms_headers(target: Target, accept: str = "application/json") -> dict[str
     return headers_for(target, accept, "x-api-key")
 
 
-def _body(call: GenerationCall, target: Target) -> dict[str, Any]:
-    items, _ = items_of(call.messages)
+def _body(call: GenerationCall, items: Sequence[InputItem], target: Target) -> dict[str, Any]:
     parameters = {_WIRE_NAMES.get(name, name): value for name, value in finite(call.params).items()}
     body: dict[str, Any] = {
         "input_data": items,

@@ -77,7 +77,7 @@ class LollmsWebuiCodec:
             raise UnsupportedFeature("A lollms web UI cannot call tools. Ask without them, or use another backend.")
         if call.schema is not None:
             raise UnsupportedFeature("A lollms web UI cannot be held to a JSON Schema. Use another backend.")
-        fields, _ = self.plan(call.params)
+        fields, receipt = self.plan(call.params)
         body: dict[str, Any] = {"prompt": continuation(call.messages, _NAME), "stream": call.stream, **fields}
         if model := call.model or target.model:
             body["model_name"] = model
@@ -85,8 +85,8 @@ class LollmsWebuiCodec:
             body["personality"] = personality
         if images := [image for message in call.messages for image in message.images]:
             body["images"] = [base64.b64encode(image.data).decode("ascii") for image in images]
-            return webui_request(target, "/lollms_generate_with_images", body, "text/plain")
-        return webui_request(target, "/lollms_generate", body, "text/plain")
+            return webui_request(target, "/lollms_generate_with_images", body, "text/plain", receipt)
+        return webui_request(target, "/lollms_generate", body, "text/plain", receipt)
 
     def plan(self, params: Params) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
         """The parameters as the web UI names them, and what was not done as asked."""
@@ -98,12 +98,18 @@ class LollmsWebuiCodec:
             tuple(ReceiptItem(name, "dropped", reason) for name in dropped),
         )
 
-    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+    def reader(
+        self,
+        call: GenerationCall,
+        content_type: str,
+        target: Target | None = None,
+        receipt: tuple[ReceiptItem, ...] = (),
+    ) -> Reader:
         """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
         return LollmsWebuiReader(
             content_type,
             limits=self.limits,
-            receipt=self.plan(call.params)[1],
+            receipt=receipt,
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
         )
@@ -230,7 +236,13 @@ class LollmsWebuiReader:
         return not_the_protocol(self._kind, body[:_SNIPPET], self._name, self._secrets)
 
 
-def webui_request(target: Target, path: str, body: object = None, accept: str = "application/json") -> HttpRequest:
+def webui_request(
+    target: Target,
+    path: str,
+    body: object = None,
+    accept: str = "application/json",
+    receipt: tuple[ReceiptItem, ...] = (),
+) -> HttpRequest:
     """A request to a lollms web UI: a POST of `body` as JSON, a GET without one.
 
     Raises `InvalidRequest` for values that cannot be sent, `ConfigError` for a key that cannot be a header.
@@ -245,6 +257,7 @@ def webui_request(target: Target, path: str, body: object = None, accept: str = 
         b"" if body is None else encode_json(body),
         target.timeouts,
         target.verify_tls,
+        receipt,
     )
 
 

@@ -70,7 +70,7 @@ class OllamaCodec:
             "messages": _messages(call.messages),
             "stream": call.stream,
         }
-        options, fields, _ = self.plan(call.params)
+        options, fields, receipt = self.plan(call.params)
         body.update(fields)
         if options:
             body["options"] = options
@@ -78,7 +78,8 @@ class OllamaCodec:
             body["tools"] = [_tool(tool) for tool in call.tools]
         if call.schema is not None:
             body["format"] = call.schema
-        return ollama_request(target, "/api/chat", body, "application/x-ndjson" if call.stream else "application/json")
+        kind = "application/x-ndjson" if call.stream else "application/json"
+        return ollama_request(target, "/api/chat", body, kind, receipt)
 
     def plan(self, params: Params) -> tuple[dict[str, Any], dict[str, Any], tuple[ReceiptItem, ...]]:
         """The options, the fields beside them, and what was not done as asked."""
@@ -99,12 +100,18 @@ class OllamaCodec:
                 receipt.append(ReceiptItem(name, "dropped", "ollama has no such parameter"))
         return options, fields, tuple(receipt)
 
-    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+    def reader(
+        self,
+        call: GenerationCall,
+        content_type: str,
+        target: Target | None = None,
+        receipt: tuple[ReceiptItem, ...] = (),
+    ) -> Reader:
         """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
         return OllamaReader(
             content_type,
             limits=self.limits,
-            receipt=self.plan(call.params)[2],
+            receipt=receipt,
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
         )
@@ -134,7 +141,13 @@ _QUOTED = re.compile(r"""model ["']([^"'\s]{1,200})["']""")
 _NAME = re.compile(r"[A-Za-z0-9][\w./:@-]{0,199}", re.ASCII)
 
 
-def ollama_request(target: Target, path: str, body: object = None, accept: str = "application/json") -> HttpRequest:
+def ollama_request(
+    target: Target,
+    path: str,
+    body: object = None,
+    accept: str = "application/json",
+    receipt: tuple[ReceiptItem, ...] = (),
+) -> HttpRequest:
     """A request to Ollama: a POST of `body` as JSON, a GET without one. Raises as `OllamaCodec.request` does."""
     headers = headers_for(target, accept, "authorization")
     if body is not None:
@@ -146,6 +159,7 @@ def ollama_request(target: Target, path: str, body: object = None, accept: str =
         b"" if body is None else encode_json(body),
         target.timeouts,
         target.verify_tls,
+        receipt,
     )
 
 

@@ -11,18 +11,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 
-from lollms_core.errors import LollmsError, ProtocolError, UnsupportedFeature
+from lollms_core.errors import InvalidRequest, LollmsError, ProtocolError, UnsupportedFeature
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
 from lollms_core.protocols.dialects import Dialect
 from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.json_limits import decode_body
+from lollms_core.protocols.lessons import Lesson, heeded
 from lollms_core.protocols.openai_reader import ChatReader, usage_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.types import (
-    PARAMETERS,
     Embeddings,
     GenerationCall,
     ImagePart,
@@ -49,7 +50,6 @@ class ChatCodec:
     def __init__(self, dialect: Dialect, limits: Limits | None = None) -> None:
         self.dialect = dialect
         self.limits = limits or Limits()
-        self._unknown = [name for name in PARAMETERS if name not in dialect.params]
 
     def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
         """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
@@ -66,19 +66,30 @@ class ChatCodec:
             target, "text/event-stream" if call.stream else "application/json", self.dialect.key_header
         )
         headers["content-type"] = "application/json"
+        params, receipt = self.plan(call.params, target.lessons)
+        body, more = self.body(call, target, params)
         return HttpRequest(
             "POST",
-            target.base_url + self.dialect.chat_path,
+            address_of(target, self.dialect, self.path, call.model),
             headers,
-            encode_json(self.body(call, target)),
+            encode_json(body),
             target.timeouts,
             target.verify_tls,
+            receipt + more,
+            (*params, "stream_options") if "stream_options" in body else tuple(params),
         )
 
-    def body(self, call: GenerationCall, target: Target) -> dict[str, Any]:
-        """The request's JSON object, for codecs that add to it."""
+    @property
+    def path(self) -> str:
+        """What is appended to the base URL."""
+        return self.dialect.chat_path
+
+    def body(
+        self, call: GenerationCall, target: Target, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
+        """The request's JSON object with the parameters as `plan` made them, and what more belongs in the receipt."""
         dialect = self.dialect
-        params, _ = self.plan(call.params)
+        receipt: tuple[ReceiptItem, ...] = ()
         body: dict[str, Any] = {
             "model": call.model or target.model,
             "messages": [_message(message, dialect) for message in call.messages],
@@ -94,17 +105,14 @@ class ChatCodec:
                 )
             body["tools"] = [_tool(tool) for tool in call.tools]
         if call.schema is not None:
-            if dialect.schemas == "none":
-                raise UnsupportedFeature(f"{dialect.name} cannot be held to a JSON Schema. Use another backend.")
-            shape = {"name": "answer", "schema": call.schema, "strict": _is_strict(call.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": shape}
+            receipt = _add_schema(body, call.schema, dialect)
         if call.stream:
             body["stream"] = True
-            if dialect.stream_usage:
+            if dialect.stream_usage and all(lesson.field != "stream_options" for lesson in target.lessons):
                 body["stream_options"] = {"include_usage": True}
-        return body
+        return body, receipt
 
-    def plan(self, params: Params) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
+    def plan(self, params: Params, lessons: Sequence[Lesson] = ()) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
         """The parameters as the provider names them, and what was not done as asked."""
         dialect = self.dialect
         fields: dict[str, Any] = {}
@@ -127,25 +135,27 @@ class ChatCodec:
                 fields[name] = value
             else:
                 receipt.append(ReceiptItem(name, "dropped", f"{dialect.name} has no such parameter"))
+        if lessons:
+            ours = {there: name for name, there in dialect.params.items()}
+            fields, learned = heeded(fields, lessons, ours, dialect.name)
+            receipt += learned
         return fields, tuple(receipt)
 
-    def receipt(self, params: Params) -> tuple[ReceiptItem, ...]:
-        """What of the parameters is not done as asked; nearly always nothing, which is seen at a glance."""
-        if not params.extra and params.stop is None:
-            for name in self._unknown:
-                if getattr(params, name) is not None:
-                    break
-            else:
-                return ()
-        return self.plan(params)[1]
-
-    def reader(self, call: GenerationCall, content_type: str, target: Target | None = None) -> Reader:
+    def reader(
+        self,
+        call: GenerationCall,
+        content_type: str,
+        target: Target | None = None,
+        receipt: tuple[ReceiptItem, ...] = (),
+    ) -> Reader:
         """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
         return ChatReader(
             content_type,
             limits=self.limits,
             think_tags=self.dialect.think_tags,
-            receipt=self.receipt(call.params),
+            receipt=receipt,
+            returns=self.dialect.returns,
+            protocol=self.dialect.name,
             name=target.provider if target is not None else "",
             secrets=secrets_of(target) if target is not None else (),
         )
@@ -158,6 +168,35 @@ class ChatCodec:
 # ---- pieces of a request -------------------------------------------------------------------------------------------
 
 
+def address_of(target: Target, dialect: Dialect, path: str, model: str = "") -> str:
+    """The URL of a request: the target's base URL, a path of the dialect, and its query.
+
+    Raises `InvalidRequest` for a model that cannot stand in a path.
+    """
+    if "{model}" in path:
+        name = model or target.model
+        if not name.strip("."):
+            raise InvalidRequest(f"Name a model: {dialect.name} has it in the address.", param="model_name")
+        path = path.replace("{model}", quote(name, safe=""))
+    known = {name: str(target.options[name]) for name in dialect.query if target.options.get(name)}
+    return f"{target.base_url}{path}?{urlencode(known)}" if known else target.base_url + path
+
+
+def _add_schema(body: dict[str, Any], schema: Mapping[str, Any], dialect: Dialect) -> tuple[ReceiptItem, ...]:
+    """Hold the answer to a schema as well as the provider can; returns what belongs in the receipt."""
+    if dialect.schemas == "none":
+        raise UnsupportedFeature(f"{dialect.name} cannot be held to a JSON Schema. Use another backend.")
+    if dialect.schemas == "json_object":
+        words = "Answer with one JSON value and nothing else. It must obey this JSON Schema:\n"
+        told = {"role": "system", "content": words + encode_json(schema).decode()}
+        body["messages"] = [told, *body["messages"]]
+        body["response_format"] = {"type": "json_object"}
+        return (ReceiptItem("schema", "rewritten", f"{dialect.name} promises JSON only; the schema is in the prompt"),)
+    shape = {"name": "answer", "schema": schema, "strict": _is_strict(schema)}
+    body["response_format"] = {"type": "json_schema", "json_schema": shape}
+    return ()
+
+
 def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
     images = message.images
     if images and (message.role != "user" or not dialect.images):
@@ -166,6 +205,14 @@ def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
             if dialect.images
             else f"{dialect.name} cannot look at images. Ask without them, or use another backend."
         )
+    native = message.native
+    if native is not None and native.protocol == dialect.name and isinstance(native.data, Mapping):
+        returned = {name: native.data[name] for name in dialect.returns if name in native.data}
+        return {**_plain(message, images), **returned}
+    return _plain(message, images)
+
+
+def _plain(message: Message, images: Sequence[ImagePart]) -> dict[str, Any]:
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id or "", "content": message.text}
     if message.tool_calls:
@@ -225,7 +272,9 @@ _CONTEXT_FIELDS = ("context_length", "context_window", "max_model_len", "max_con
 def models_request(target: Target, dialect: Dialect) -> HttpRequest:
     """GET the list of models."""
     headers = headers_for(target, "application/json", dialect.key_header)
-    return HttpRequest("GET", target.base_url + dialect.models_path, headers, b"", target.timeouts, target.verify_tls)
+    return HttpRequest(
+        "GET", address_of(target, dialect, dialect.models_path), headers, b"", target.timeouts, target.verify_tls
+    )
 
 
 class _ModelList(msgspec.Struct):
@@ -280,7 +329,7 @@ def embeddings_request(target: Target, dialect: Dialect, texts: Sequence[str], m
     body: dict[str, Any] = {"input": list(texts)}
     if model or target.model:
         body["model"] = model or target.model
-    url = target.base_url + dialect.embeddings_path
+    url = address_of(target, dialect, dialect.embeddings_path, model)
     return HttpRequest("POST", url, headers, encode_json(body), target.timeouts, target.verify_tls)
 
 

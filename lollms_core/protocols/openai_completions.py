@@ -5,16 +5,16 @@ All but the form of the request is as with /chat/completions: parameters, stream
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import override
 
 from lollms_core.errors import UnsupportedFeature
-from lollms_core.protocols.base import HttpRequest, Target
+from lollms_core.protocols.base import Target
 from lollms_core.protocols.openai import ChatCodec
-from lollms_core.protocols.outgoing import encode_json, headers_for
 from lollms_core.protocols.prompt_text import continuation
-from lollms_core.types import GenerationCall
+from lollms_core.types import GenerationCall, ReceiptItem
 
 __all__ = ["CompletionCodec"]
 
@@ -24,24 +24,23 @@ _PATH = "/completions"
 class CompletionCodec(ChatCodec):
     """Text generation over /completions, in the words of one dialect. A conversation becomes one text."""
 
+    @property
     @override
-    def request(self, call: GenerationCall, target: Target) -> HttpRequest:
-        """See `ChatCodec.request`."""
-        accept = "text/event-stream" if call.stream else "application/json"
-        headers = {**headers_for(target, accept, self.dialect.key_header), "content-type": "application/json"}
-        body = encode_json(self.body(call, target))
-        return HttpRequest("POST", target.base_url + _PATH, headers, body, target.timeouts, target.verify_tls)
+    def path(self) -> str:
+        return _PATH
 
     @override
-    def body(self, call: GenerationCall, target: Target) -> dict[str, Any]:
-        """The request's JSON object. Raises `UnsupportedFeature` for tools, schemas and images."""
+    def body(
+        self, call: GenerationCall, target: Target, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
+        """See `ChatCodec.body`. Raises `UnsupportedFeature` for tools, schemas and images."""
         asked = {"tools": call.tools, "a JSON Schema": call.schema is not None}
         asked["images"] = any(message.images for message in call.messages)
         if lacking := [what for what, wanted in asked.items() if wanted]:
             raise UnsupportedFeature(
                 f"A completion (completion format Instruct) cannot have {' or '.join(lacking)}. Use the format Chat."
             )
-        fields, _ = self.plan(call.params)
+        fields = dict(params)
         limit = self.dialect.params.get("max_tokens", "")
         if limit in fields:
             fields["max_tokens"] = fields.pop(limit)  # it was never renamed here
@@ -56,4 +55,4 @@ class CompletionCodec(ChatCodec):
             body["stream"] = True
             if self.dialect.stream_usage:
                 body["stream_options"] = {"include_usage": True}
-        return body
+        return body, ()

@@ -22,6 +22,7 @@ from lollms_core.errors import LollmsError, ProtocolError, TruncatedStream, Upst
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.http_errors import Problem, error_of, problem_of
 from lollms_core.protocols.json_limits import check_depth, decode_body, decode_lenient
+from lollms_core.protocols.openai_returns import Returned
 from lollms_core.protocols.reading import AnswerReader
 from lollms_core.protocols.sse import NamedData
 from lollms_core.text.thoughts import ThoughtSplitter
@@ -34,6 +35,7 @@ class _Part(msgspec.Struct, gc=False):
     content: Any = None
     reasoning_content: str | None = None
     reasoning: Any = None
+    reasoning_details: Any = None
     refusal: str | None = None
     tool_calls: Any = None
 
@@ -69,9 +71,12 @@ _FINISH = {
 
 
 class ChatReader(AnswerReader):
-    """The reader of one answer. `secrets` are taken out of the messages of errors that the answer reports."""
+    """The reader of one answer. `secrets` are taken out of the messages of errors that the answer reports.
 
-    __slots__ = ("_calls", "_finish", "_model", "_receipt", "_splitter", "_usage")
+    `returns` are fields of the message that go back to the provider, as the `Native` turn of `protocol`.
+    """
+
+    __slots__ = ("_calls", "_finish", "_model", "_protocol", "_receipt", "_returned", "_splitter", "_usage")
 
     def __init__(
         self,
@@ -80,12 +85,16 @@ class ChatReader(AnswerReader):
         limits: Limits,
         think_tags: bool = False,
         receipt: tuple[ReceiptItem, ...] = (),
+        returns: Sequence[str] = (),
+        protocol: str = "",
         name: str = "",
         secrets: Iterable[str] = (),
     ) -> None:
         super().__init__(content_type, limits, name, secrets)
         self._splitter = ThoughtSplitter() if think_tags else None
         self._receipt = receipt
+        self._returned = Returned(returns) if returns else None
+        self._protocol = protocol
         self._calls = _Calls()
         self._finish = ""
         self._usage: Any = None
@@ -118,6 +127,7 @@ class ChatReader(AnswerReader):
                         and part.reasoning_content is None
                         and part.reasoning is None
                         and part.refusal is None
+                        and part.reasoning_details is None
                     ):
                         if splitter is None:
                             out.append(TextDelta(text))
@@ -179,6 +189,8 @@ class ChatReader(AnswerReader):
             raise UpstreamFailed(f"{self._who()} failed while it was answering. Try again later.")
 
     def _part(self, part: _Part, out: list[Event]) -> None:
+        if self._returned is not None:
+            self._returned.add(part)
         reasoning = part.reasoning_content or part.reasoning
         if isinstance(reasoning, str) and reasoning:
             out.append(ThoughtDelta(reasoning))
@@ -218,6 +230,8 @@ class ChatReader(AnswerReader):
     def _finished(self, out: list[Event]) -> None:
         if self._splitter is not None:
             out += self._splitter.close()
+        if self._returned is not None and (native := self._returned.native(self._protocol)) is not None:
+            out.append(native)
         finish = self._finish
         if self._calls and finish == "stop":
             finish = "tool_calls"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lollms_core.errors import InstanceUnavailable, InvalidRequest, NotFound
-from lollms_core.types import GenerationCall, Message, ReplyFold
+from lollms_core.fold import ReplyFold
+from lollms_core.types import GenerationCall, Message
 from lollms_server.core.bindings import Surroundings, slots
 from lollms_server.core.bindings.manager import SHIPPED, BindingManager, discover
 from lollms_server.core.config import load_config

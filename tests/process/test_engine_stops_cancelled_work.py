@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from lollms_core.errors import Cancelled, EngineCrashed
-from lollms_core.types import Batch, GenerationCall, Message, Params, Progress, ReplyFold, TextDelta
+from lollms_core.fold import ReplyFold
+from lollms_core.types import Batch, GenerationCall, Message, Params, Progress, TextDelta
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.engines.llamacpp import LlamaCppEngine, Policy
 from tests.support.engines import aask, ask, asking, busy, endless, running, until

@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from lollms_core.errors import EngineError
+from lollms_core.fold import ReplyFold
 from lollms_core.protocols.lollms_wire import reply_output
-from lollms_core.types import Event, Item, Media, Notice, Output, Reply, ReplyFold, TextDelta, ThoughtDelta, Usage
+from lollms_core.types import Event, Item, Media, Notice, Output, Reply, TextDelta, ThoughtDelta, Usage
 from lollms_server.core.bindings.answers import AnswerReader, output_items
 
 PNG = b"\x89PNG..."

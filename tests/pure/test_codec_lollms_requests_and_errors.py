@@ -93,7 +93,8 @@ def test_what_the_client_changed_stands_in_the_receipt_beside_what_the_server_ch
     call = GenerationCall((Message.user("a", [image]), Message.assistant("b"), Message.user("c")))
     metadata = {"finish_reason": "stop", "receipt": [{"name": "top_k", "action": "dropped", "reason": "r"}]}
     output = [{"type": "text", "data": "x", "metadata": metadata}]
-    events, error, _ = outcome(CODEC.reader(call, "application/json"), [json.dumps({"output": output}).encode()])
+    reader = CODEC.reader(call, "application/json", TARGET, CODEC.request(call, TARGET).receipt)
+    events, error, _ = outcome(reader, [json.dumps({"output": output}).encode()])
     assert error is None
     assert isinstance(events[-1], Done)
     assert [item.name for item in events[-1].receipt] == ["top_k", "images"]

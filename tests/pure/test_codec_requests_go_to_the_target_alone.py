@@ -120,7 +120,9 @@ def test_each_dialect_gets_the_knobs_it_has() -> None:
 def test_the_receipt_reaches_the_reply() -> None:
     call = GenerationCall(HI, params=Params(top_k=40, extra={"api_key": "x"}))
     stream = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-    events, _, _ = outcome(ChatCodec(OPENAI).reader(call, "text/event-stream"), [stream])
+    codec = ChatCodec(OPENAI)
+    receipt = codec.request(call, TARGET).receipt
+    events, _, _ = outcome(codec.reader(call, "text/event-stream", TARGET, receipt), [stream])
     assert isinstance(events[-1], Done)
     assert events[-1].receipt == (
         ReceiptItem("top_k", "dropped", "openai has no such parameter"),

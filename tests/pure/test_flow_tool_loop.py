@@ -12,6 +12,7 @@ import pytest
 from lollms_core.errors import Cancelled, IdleTimeout, InternalError, LollmsError
 from lollms_core.flows.agent import MAX_CALLS, MAX_RESULT, tool_loop
 from lollms_core.flows.base import Emit, Flow, Generate, Request, RunTool
+from lollms_core.fold import ReplyFold
 from lollms_core.types import (
     Batch,
     GenerationCall,
@@ -22,7 +23,6 @@ from lollms_core.types import (
     Progress,
     ReceiptItem,
     Reply,
-    ReplyFold,
     TextDelta,
     Tool,
     ToolCall,

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from lollms_core.fold import ReplyFold
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.lollms import LollmsReader
 from lollms_core.protocols.lollms_wire import (
@@ -16,7 +17,7 @@ from lollms_core.protocols.lollms_wire import (
     encode_response,
     reply_output,
 )
-from lollms_core.types import Batch, Done, Item, Media, Output, Reply, ReplyFold, TextDelta, ThoughtDelta
+from lollms_core.types import Batch, Done, Item, Media, Output, Reply, TextDelta, ThoughtDelta
 
 PIECES = (
     Item("text", "First.", thoughts="hm", metadata={"a": 1}),

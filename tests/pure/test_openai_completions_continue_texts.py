@@ -62,7 +62,7 @@ def test_the_request_holds_one_text() -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    made = CODEC.reader(GenerationCall(CALL.messages, params=Params(top_k=3)), "text/event-stream")
+    made = CODEC.reader(CALL, "text/event-stream", TARGET, request.receipt)
     dropped = ReceiptItem("top_k", "dropped", "openai-compatible has no such parameter")
     assert folded(outcome(made, [STREAM])[0]).receipt == (dropped,)
 
@@ -70,7 +70,7 @@ def test_the_request_holds_one_text() -> None:
 @pytest.mark.parametrize("dialect", [OPENAI, GENERIC, LLAMACPP])
 def test_the_limit_has_its_old_name_everywhere(dialect: Any) -> None:
     call = GenerationCall(CALL.messages, model="x", params=Params(max_tokens=5))
-    body = CompletionCodec(dialect).body(call, TARGET)
+    body = json.loads(CompletionCodec(dialect).request(call, TARGET).body)
     assert {name: body[name] for name in ("prompt", "max_tokens", "model")} == {
         "prompt": "Es war",
         "max_tokens": 5,

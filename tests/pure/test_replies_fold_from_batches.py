@@ -8,6 +8,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lollms_core.fold import ReplyFold
 from lollms_core.types import (
     Done,
     Item,
@@ -16,7 +17,6 @@ from lollms_core.types import (
     Params,
     Progress,
     Reply,
-    ReplyFold,
     TextDelta,
     ThoughtDelta,
     ToolCall,

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.errors import Overloaded
+from lollms_core.fold import ReplyFold
 from lollms_core.testing.scripted import pieces, play
 from lollms_core.types import (
     Done,
@@ -15,7 +16,6 @@ from lollms_core.types import (
     Message,
     ReceiptItem,
     Reply,
-    ReplyFold,
     TextDelta,
     ToolCall,
     Usage,

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lollms_core.errors import ContextTooLong, LollmsError, ProtocolError, UnsupportedFeature
+from lollms_core.fold import ReplyFold
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Target
 from lollms_core.protocols.llamacpp import LlamaCppCodec, parse_props, parse_text, parse_tokens, tokenize_request
 from lollms_core.types import (
@@ -17,7 +18,6 @@ from lollms_core.types import (
     Message,
     Params,
     Progress,
-    ReplyFold,
     TextDelta,
     Tool,
     Usage,

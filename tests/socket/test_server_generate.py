@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lollms_core.fold import ReplyFold
 from lollms_core.protocols.base import HttpResponse, Target
 from lollms_core.protocols.lollms import LollmsCodec
 from lollms_core.types import (
@@ -22,7 +23,6 @@ from lollms_core.types import (
     Progress,
     ReceiptItem,
     Reply,
-    ReplyFold,
     TextDelta,
     TextPart,
     Tool,

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lollms_core.types import Batch, GenerationCall, Message, Reply, ReplyFold
+from lollms_core.fold import ReplyFold
+from lollms_core.types import Batch, GenerationCall, Message, Reply
 from lollms_server.core.bindings import Binding, Surroundings
 from lollms_server.core.bindings.http import HttpBinding
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lollms_core.errors import LollmsError
+from lollms_core.fold import ReplyFold
 from lollms_core.protocols.base import Limits, Reader
 from lollms_core.protocols.lollms import LollmsReader
 from lollms_core.protocols.lollms_webui import LollmsWebuiReader
 from lollms_core.protocols.ollama_reader import OllamaReader
 from lollms_core.protocols.openai_reader import ChatReader
-from lollms_core.types import Event, Reply, ReplyFold, TextDelta, ThoughtDelta, ToolCallDelta
+from lollms_core.types import Event, Reply, TextDelta, ThoughtDelta, ToolCallDelta
 
 TRANSCRIPTS = Path(__file__).resolve().parents[1] / "pure" / "transcripts"
 

@@ -75,10 +75,9 @@ class LollmsWebuiBinding(HttpBinding):
         )
 
     @override
-    def list_models(self) -> list[Any]:
-        """The models of the web UI's current binding, as dictionaries with `model_name`. Raises `LollmsError`."""
-        found = ask(self._catalog.models(self.target), self.fetch)
-        return [{**model.details, "model_name": model.name} for model in found]
+    def facts(self, model_name: str) -> dict[str, Any]:
+        """Nothing: the web UI says no more of its models than their names."""
+        return {}
 
     @override
     def get_model_info(self) -> dict[str, Any]:
@@ -86,32 +85,17 @@ class LollmsWebuiBinding(HttpBinding):
         return {**super().get_model_info(), "personality": self.personality}
 
     @override
-    def tokenize(self, text: str) -> list[Any]:
-        """The tokens of a text, as the web UI's current model counts them."""
-        return ask(self._catalog.tokens(text, "", self.target), self.fetch)
-
-    @override
-    def detokenize(self, tokens: list[Any]) -> str:
-        """The text of tokens."""
-        return ask(self._catalog.text(tokens, "", self.target), self.fetch)
-
-    @override
-    def embed(self, text: str | list[str], **kwargs: Any) -> list[Any]:
-        """The embedding of a text as a list of numbers; for a list of texts a list of these.
-
-        Raises `UnsupportedFeature` when a model is named: the web UI has one for this.
-        """
-        texts = [text] if isinstance(text, str) else list(text)
-        model = str(kwargs.get("model") or kwargs.get("model_name") or "")
-        vectors = [list(each) for each in ask(self._catalog.embed(texts, model, self.target), self.fetch).vectors]
-        return vectors[0] if isinstance(text, str) else vectors
+    def embedding_model(self) -> str:
+        """None: the web UI has a model of its own for this. To name one is `UnsupportedFeature`."""
+        return ""
 
     def lollms_listMountedPersonalities(self) -> list[str]:  # noqa: N802  the name that scripts know
         """The names of the mounted personalities, in the order of their numbers."""
-        return ask(self._catalog.personalities(self.target), self.fetch)
+        return ask(self.catalog.personalities(self.target), self.fetch)
 
     @property
-    def _catalog(self) -> LollmsWebuiCatalog:
+    @override
+    def catalog(self) -> LollmsWebuiCatalog:
         from lollms_core.protocols.lollms_webui_catalog import LollmsWebuiCatalog
 
         return LollmsWebuiCatalog()

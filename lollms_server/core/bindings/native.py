@@ -15,6 +15,7 @@ import msgspec
 from typing_extensions import override
 
 from lollms_core.errors import InvalidRequest, UnsupportedFeature
+from lollms_core.fold import ReplyFold
 from lollms_core.protocols.lollms_input import conversation_roles, decode_base64
 from lollms_core.protocols.lollms_wire import OutputItem, reply_output
 from lollms_core.text.binary import sniff
@@ -28,7 +29,6 @@ from lollms_core.types import (
     Notice,
     Output,
     Progress,
-    ReplyFold,
     TextDelta,
     ThoughtDelta,
 )

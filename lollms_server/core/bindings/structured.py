@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lollms_core.errors import StructuredOutputError
-from lollms_core.types import ReplyFold
+from lollms_core.fold import ReplyFold
 from lollms_server.core.bindings.answers import AnswerReader
 from lollms_server.utils.helpers import extract_code_blocks
 

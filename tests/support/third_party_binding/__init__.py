@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from lollms_core.types import Batch, GenerationCall, Message, Reply, ReplyFold
+from lollms_core.fold import ReplyFold
+from lollms_core.types import Batch, GenerationCall, Message, Reply
 from lollms_server.core.bindings import Binding
 from lollms_server.core.resource_manager import ResourceManager
 

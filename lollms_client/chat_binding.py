@@ -1,0 +1,130 @@
+"""`ChatBinding`: providers that speak OpenAI's chat-completions protocol. A provider is a row of the table of dialects.
+
+class GroqBinding(ChatBinding):
+    binding_name = "groq"
+    dialect = GROQ
+    aliases = {"groq_api_key": "service_key"}
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from lollms_client.completion_format import completion_format
+from lollms_client.http_binding import HttpBinding
+from lollms_client.lollms_types import ELF_COMPLETION_FORMAT
+from lollms_core.errors import MissingDependency, UnsupportedFeature
+from lollms_core.protocols.base import Codec, Timeouts
+from lollms_core.protocols.dialects import dialect_at
+
+if TYPE_CHECKING:
+    from lollms_runtime.tokenizers import OfflineTokenizers, Tokenizer
+
+__all__ = ["ChatBinding"]
+
+
+class ChatBinding(HttpBinding):
+    """A provider that speaks the chat-completions protocol, at its own address or at the one that is given.
+
+    The key is `service_key`, else the environment variable of the provider's row, which goes to the provider alone.
+    `default_completion_format` is Chat, or Instruct for models that continue a text and know no chat: they are asked
+    over /completions, and a conversation becomes one text with `!@>` headers.
+
+    Class attributes: `aliases`, other names of the constructor's arguments; `default_model`, the model where none is
+    named; `knows_others`, whether another provider's row is used at that one's address.
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = {}
+    default_model: ClassVar[str] = ""
+    knows_others: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """The row says where the provider is, and where its key is kept."""
+        super().__init_subclass__()
+        cls.default_address = cls.dialect.address
+        cls.key_variable = cls.dialect.key_variable
+
+    def __init__(
+        self,
+        host_address: str | None = None,
+        model_name: str | None = "",
+        service_key: str | None = None,
+        verify_ssl_certificate: bool = True,
+        default_completion_format: object = None,
+        timeouts: Mapping[str, float | None] | Timeouts | None = None,
+        **others: Any,
+    ) -> None:
+        """See `HttpBinding`; `others` are `aliases`, and what else there is is ignored with a warning.
+
+        Raises `InvalidRequest` also for an unknown completion format.
+        """
+        given = {self.aliases[name]: value for name, value in others.items() if name in self.aliases and value}
+        if unknown := sorted(set(others) - set(self.aliases)):
+            logging.getLogger("lollms_client").warning(
+                "The LLM binding %r does not take %s; it is made without.", self.binding_name, ", ".join(unknown)
+            )
+        super().__init__(
+            given.get("host_address") or host_address,
+            given.get("model_name") or model_name or self.default_model,
+            given.get("service_key") or service_key,
+            verify_ssl_certificate,
+            timeouts,
+        )
+        if self.knows_others:
+            self.dialect = dialect_at(self.host_address)
+        self.completion_format = completion_format(default_completion_format)
+        self._tokenizers: OfflineTokenizers | None = None
+
+    @property
+    @override
+    def codec(self) -> Codec:
+        """The protocol of the completion format."""
+        if self.completion_format is ELF_COMPLETION_FORMAT.Instruct:
+            from lollms_core.protocols.openai_completions import CompletionCodec
+
+            return CompletionCodec(self.dialect)
+        return super().codec
+
+    @override
+    def tokenize(self, text: str) -> list[Any]:
+        """The tokens of a text, exact and without a network, for OpenAI's models where the tokenizers are installed.
+
+        Raises `MissingDependency` where they are not, `UnsupportedFeature` for other models.
+        """
+        return list(self._exact().encode(text))
+
+    @override
+    def detokenize(self, tokens: list[Any]) -> str:
+        """The text of tokens; raises as `tokenize` does."""
+        return self._exact().decode(tokens)
+
+    @override
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has: exact where `tokenize` is, else an estimate (see `lollms_core.text.tokens`)."""
+        from lollms_core.text.tokens import estimate
+
+        tokenizer = self._tokenizer()
+        return estimate(text) if tokenizer is None else tokenizer.count(text)
+
+    def _tokenizer(self) -> Tokenizer | None:
+        from lollms_runtime.tokenizers import OfflineTokenizers
+
+        if self._tokenizers is None:
+            self._tokenizers = OfflineTokenizers()
+        return self._tokenizers.for_model(self.model_name or "")
+
+    def _exact(self) -> Tokenizer:
+        from lollms_runtime.tokenizers import vocabulary_of
+
+        if (tokenizer := self._tokenizer()) is not None:
+            return tokenizer
+        if vocabulary_of(self.model_name or ""):
+            raise MissingDependency("The tokenizers of OpenAI's models are an extra: lollms install tokenizers")
+        raise UnsupportedFeature(
+            f"This protocol has no way to be asked for tokens, and the tokenizer of the model {self.model_name!r} is "
+            "not known. count_tokens estimates how many there are."
+        )
