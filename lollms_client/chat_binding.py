@@ -63,7 +63,7 @@ class ChatBinding(HttpBinding):
         Raises `InvalidRequest` also for an unknown completion format.
         """
         given = {self.aliases[name]: value for name, value in others.items() if name in self.aliases and value}
-        if unknown := sorted(set(others) - set(self.aliases)):
+        if unknown := sorted(set(others) - {*self.aliases, "models_path"}):  # every binding is offered that one
             logging.getLogger("lollms_client").warning(
                 "The LLM binding %r does not take %s; it is made without.", self.binding_name, ", ".join(unknown)
             )

@@ -18,6 +18,7 @@ _noted: list[str] = []
 
 TWICE = frozenset(
     {
+        "test_earlier_image_instances_load_and_answer_501",
         "test_safety_unread_streams_cost_little",
         "test_idle_and_deaf_callers_cost_little",
         "test_engine_sees_images",
