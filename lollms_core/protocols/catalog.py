@@ -22,6 +22,8 @@ __all__ = ["Answer", "Catalog", "OpenAICatalog", "as_many", "unknown_model"]
 
 T = TypeVar("T")
 
+_TOKENS = "be asked for the tokens of a text. count_tokens estimates how many there are"
+
 Answer: TypeAlias = Generator[HttpRequest, HttpResponse, T]
 """An exchange that never sleeps."""
 
@@ -61,12 +63,12 @@ class Catalog:
         self, text: str, model: str, target: Target, add_bos: bool = False, add_eos: bool = False
     ) -> Answer[list[int]]:
         """The tokens of a text, with those that begin and end one where they are wanted."""
-        raise self._cannot("be asked for the tokens of a text. count_tokens estimates how many there are")
+        raise self._cannot(_TOKENS)
         yield
 
     def text(self, tokens: Sequence[int], model: str, target: Target) -> Answer[str]:
         """The text of tokens."""
-        raise self._cannot("detokenize")
+        raise self._cannot(_TOKENS)
         yield
 
     def count(

@@ -103,16 +103,17 @@ class Guard:
         self._bodies = Bodies(_BODIES * self._limit)
         self._ui = config.webui.enable_ui
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the ASGI server."""
         kind = scope["type"]
         if kind == "http":
-            return self._http(scope, receive, send)
-        if kind == "websocket":
-            return self._websocket(scope, receive, send)
-        if kind == "lifespan":
-            return self._app(scope, receive, send)
-        raise RuntimeError(f"The guard does not know connections of the type {kind!r}.")
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._app(scope, receive, send)
+        else:
+            raise RuntimeError(f"The guard does not know connections of the type {kind!r}.")
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = request_headers.read(scope["headers"])

@@ -41,7 +41,7 @@ SCRIPTS = {
                 "data": [[item.role, item.data] for item in context["input_data"]],
                 "default": context["config"].defaults.ttt_binding,
                 "instances": sorted(context["binding_manager"].list_binding_instances()),
-                "types": sorted(context["binding_manager"].list_binding_types())[:1],
+                "types": sorted({"llamacpp_binding", "no_such"} & set(context["binding_manager"].list_binding_types())),
                 "missing": context["binding_manager"].get_binding("nobody"),
                 "gpu": context["resource_manager"].get_status()["gpu_strategy"],
             }
