@@ -41,8 +41,10 @@ GRACE = 30.0
 _AFTER_GRACE = 5
 _LAST_WORDS = 1.0
 _TICKS_A_SECOND = 10
-_COLLECT = _TICKS_A_SECOND // 2  # little at a time: what 500 streams begin with takes 20 ms at once
+_COLLECT_IDLE = _TICKS_A_SECOND // 2
+_COLLECT = 5 * _TICKS_A_SECOND
 _COLLECT_ALL = 60 * _TICKS_A_SECOND
+_BUSY = 16  # running requests that would all wait for the collector; what 500 streams begin with takes it 20 ms
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
 _log = logging.getLogger(__name__)
 
@@ -102,7 +104,8 @@ class HttpServer(uvicorn.Server):
 
         The thresholds count objects and not bytes, and `serve` sets them high.
         """
-        if counter % _COLLECT == 0:
+        every = _COLLECT if len(self._services.registry) > _BUSY else _COLLECT_IDLE
+        if counter % every == 0:
             gc.collect(2 if counter % _COLLECT_ALL == 0 else 1)
         return await super().on_tick(counter)
 
