@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from benchmarks import client, engine, footprint, growth, peers, plots, processes, reading, relayed, sockets
+from benchmarks import client, codecs, engine, footprint, growth, peers, plots, processes, reading, relayed, sockets
 from benchmarks.table import Table, Verdict
 
 NOT_MEASURED = "Not measured here: discussions, anything on a graphics card, and any other machine.\n"
@@ -24,6 +24,7 @@ NOT_MEASURED = "Not measured here: discussions, anything on a graphics card, and
 PARTS = {
     "footprint": footprint.measure,
     "client": client.measure,
+    "codecs": codecs.measure,
     "relayed": relayed.measure,
     "reading": reading.measure,
     "engine": engine.measure,

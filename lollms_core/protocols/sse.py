@@ -22,6 +22,7 @@ from lollms_core.protocols.base import Limits
 
 __all__ = ["NamedData", "SseReader"]
 
+_BLANK = 32
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -116,8 +117,9 @@ class SseReader:
 
     def _split(self, data: bytes, out: list[bytes]) -> None:
         """Events of bytes that begin where an event begins."""
-        if data[:6] == b"data: " and data[-2:] == b"\n\n" and data.count(b"\n") == 2 and self._is_fit(data):
-            out.append(data[6:-2])  # one event, as most models send them, a token at a time
+        if data[:5] == b"data:" and data[-2:] == b"\n\n" and data.count(b"\n") == 2 and self._is_fit(data):
+            # one event, as most models send them, a token at a time
+            out.append(data[6:-2] if data[5] == _BLANK else data[5:-2])
             return
         blocks = data.split(b"\n\n")
         rest = blocks.pop()
