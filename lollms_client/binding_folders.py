@@ -85,9 +85,10 @@ def described(folder: Path) -> dict[str, Any]:
     """What a binding's `description.yaml` says of it, with what is missing filled in.
 
     `binding_name`, `title`, `author`, `creation_date`, `last_update_date`, `description`, and `input_parameters`, each
-    with `name`, `type`, `description`, `mandatory`, `default` and `is_secret`; whatever else stands there is kept. The
-    default of a secret is left empty. When the file is missing or cannot be used, everything is filled in; why is
-    logged.
+    with `name`, `type`, `description`, `mandatory`, `default` and `is_secret`; whatever else stands there is kept. With
+    `dialect`, the name of a row of the table of dialects, the parameters that all providers of that protocol have need
+    not be listed. The default of a secret is left empty. When the file is missing or cannot be used, everything is
+    filled in; why is logged.
     """
     values = _read(folder)
     parameters = _parameters(folder, values.get("input_parameters")) if values else _usual_parameters()
@@ -123,10 +124,15 @@ def _read(folder: Path) -> dict[str, Any]:
     from lollms_runtime.yaml_file import load_yaml
 
     try:
-        return load_yaml(file).values
+        values = load_yaml(file).values
     except ConfigError as error:
         _warn("The description of the LLM binding %r is not used. %s", folder.name, error.message)
         return {}
+    if "dialect" not in values:
+        return values
+    from lollms_client.provider_parameters import completed
+
+    return completed(values)
 
 
 def _parameters(folder: Path, given: object) -> list[dict[str, Any]]:

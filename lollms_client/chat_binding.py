@@ -1,14 +1,14 @@
 """`ChatBinding`: providers that speak OpenAI's chat-completions protocol. A provider is a row of the table of dialects.
 
-class GroqBinding(ChatBinding):
+class GroqBinding(ChatBinding, aliases={"groq_api_key": "service_key"}):
     binding_name = "groq"
-    dialect = GROQ
-    aliases = {"groq_api_key": "service_key"}
+    dialect = DIALECTS["groq"]
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,9 +17,9 @@ from typing_extensions import override
 from lollms_client.completion_format import completion_format
 from lollms_client.http_binding import HttpBinding
 from lollms_client.lollms_types import ELF_COMPLETION_FORMAT
-from lollms_core.errors import MissingDependency, UnsupportedFeature
+from lollms_core.errors import MissingDependency, Refused, UnsupportedFeature
 from lollms_core.protocols.base import Codec, Timeouts
-from lollms_core.protocols.dialects import dialect_at
+from lollms_core.protocols.dialects import Dialect, dialect_at
 
 if TYPE_CHECKING:
     from lollms_runtime.tokenizers import OfflineTokenizers, Tokenizer
@@ -34,17 +34,25 @@ class ChatBinding(HttpBinding):
     `default_completion_format` is Chat, or Instruct for models that continue a text and know no chat: they are asked
     over /completions, and a conversation becomes one text with `!@>` headers.
 
-    Class attributes: `aliases`, other names of the constructor's arguments; `default_model`, the model where none is
-    named; `knows_others`, whether another provider's row is used at that one's address.
+    With the class: `aliases`, other names of the constructor's arguments and of what the row has in its query;
+    `by_path`, the rows for addresses that end in a path. Class attributes: `default_model`, the model where none is
+    named; `default_key`, what is sent where there is no key; `knows_others`, whether another provider's row is used at
+    that one's address.
     """
 
     aliases: ClassVar[Mapping[str, str]] = {}
     default_model: ClassVar[str] = ""
+    default_key: ClassVar[str] = ""
+    by_path: ClassVar[Mapping[str, Dialect]] = {}
     knows_others: ClassVar[bool] = False
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(
+        cls, aliases: Mapping[str, str] | None = None, by_path: Mapping[str, Dialect] | None = None
+    ) -> None:
         """The row says where the provider is, and where its key is kept."""
         super().__init_subclass__()
+        cls.aliases = cls.aliases if aliases is None else aliases
+        cls.by_path = cls.by_path if by_path is None else by_path
         cls.default_address = cls.dialect.address
         cls.key_variable = cls.dialect.key_variable
 
@@ -55,7 +63,7 @@ class ChatBinding(HttpBinding):
         service_key: str | None = None,
         verify_ssl_certificate: bool = True,
         default_completion_format: object = None,
-        timeouts: Mapping[str, float | None] | Timeouts | None = None,
+        timeouts: Mapping[str, float | None] | Timeouts | float | None = None,
         **others: Any,
     ) -> None:
         """See `HttpBinding`; `others` are `aliases`, and what else there is is ignored with a warning.
@@ -70,12 +78,19 @@ class ChatBinding(HttpBinding):
         super().__init__(
             given.get("host_address") or host_address,
             given.get("model_name") or model_name or self.default_model,
-            given.get("service_key") or service_key,
+            given.get("service_key") or service_key or self.default_key,
             verify_ssl_certificate,
-            timeouts,
+            given.get("timeouts") or timeouts,
         )
         if self.knows_others:
             self.dialect = dialect_at(self.host_address)
+        for path, row in self.by_path.items():
+            if self.host_address.endswith(path):
+                self.dialect = row
+        self._options = {
+            name: given.get(name) or os.environ.get(variable, "").strip() or default
+            for name, (variable, default) in self.dialect.query.items()
+        }
         self.completion_format = completion_format(default_completion_format)
         self._tokenizers: OfflineTokenizers | None = None
 
@@ -88,6 +103,22 @@ class ChatBinding(HttpBinding):
 
             return CompletionCodec(self.dialect)
         return super().codec
+
+    @override
+    def options(self) -> Mapping[str, object]:
+        """What belongs into the query."""
+        return self._options
+
+    @override
+    def refused(self, error: Refused) -> Refused:
+        """Says how to start the server, where it is one that people run themselves."""
+        row = self.dialect
+        if not row.start:
+            return error
+        return Refused(
+            f"No {row.name} server answers at {self.host_address}. Start it with {row.start}, or give the address of a "
+            f"running one as host_address, for example {row.address}."
+        )
 
     @override
     def tokenize(self, text: str) -> list[Any]:

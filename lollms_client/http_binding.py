@@ -7,6 +7,7 @@ environment variable its key is kept in.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import weakref
@@ -63,19 +64,23 @@ class HttpBinding(NativeBinding):
         model_name: str | None = "",
         service_key: str | None = None,
         verify_ssl_certificate: bool = True,
-        timeouts: Mapping[str, float | None] | Timeouts | None = None,
+        timeouts: Mapping[str, float | None] | Timeouts | float | None = None,
     ) -> None:
         """Nothing is contacted here.
 
-        `timeouts` in seconds: `connect`, `first_byte`, `idle` (between two pieces), `total` (None: no limit). Raises
-        `InvalidRequest` without an address, or for time-outs of another name.
+        `timeouts` in seconds: `connect`, `first_byte`, `idle` (between two pieces), `total` (None: no limit); a number
+        alone is how long to wait for the first byte and between two pieces. Raises `InvalidRequest` without an address,
+        or for time-outs of another name.
         """
         super().__init__(type(self).binding_name)
         address = (host_address or self._named_address() or self.default_address).strip()
         scheme, found, rest = address.partition("://")
         self.host_address = f"{scheme}://{rest.rstrip('/')}" if found else f"http://{address.rstrip('/')}"
         if not (rest if found else address).strip("/"):
-            raise InvalidRequest("This binding needs the address of a server: host_address.", param="host_address")
+            more = f", or {self.address_variable} in the environment" if self.address_variable else ""
+            raise InvalidRequest(
+                f"This binding needs the address of a server: host_address{more}.", param="host_address"
+            )
         self.model_name = model_name or ""
         self._service_key = service_key or ""
         self._verify_tls = bool(verify_ssl_certificate)
@@ -322,8 +327,9 @@ class HttpBinding(NativeBinding):
         if isinstance(error, NotFound):
             return self.not_found(error, asked)
         if isinstance(error, AuthFailed) and (held_back := self._held_back()):
+            own = self.default_address or self.address_variable
             return AuthFailed(
-                f"{error} The key of {held_back} was not sent: it is for {self.default_address} only. Give "
+                f"{error} The key of {held_back} was not sent: it is for {own} only. Give "
                 f"service_key for {self.host_address}"
                 + (f", or name that address in {self.address_variable}." if self.address_variable else "."),
                 status=error.status,
@@ -332,9 +338,13 @@ class HttpBinding(NativeBinding):
         return error
 
 
-def _timeouts(given: Mapping[str, float | None] | Timeouts | None) -> Timeouts:
+def _timeouts(given: Mapping[str, float | None] | Timeouts | float | None) -> Timeouts:
     if isinstance(given, Timeouts):
         return given
+    if isinstance(given, int | float):
+        if not 0 < given < math.inf:
+            raise InvalidRequest(f"A time-out is {given!r}; it must be a number of seconds above 0.", param="timeouts")
+        return Timeouts(first_byte=float(given), idle=float(given))
     unknown = set(given or {}) - set(Timeouts.__struct_fields__)
     if unknown:
         raise InvalidRequest(

@@ -70,6 +70,10 @@ PUBLISHED: Mapping[str, ImageLimits] = {
     # https://scaleway.com/en/docs/managed-inference/reference-content/pixtral-12b-2409: of GIF a single frame
     "mistral": ImageLimits(None, None, None, (_PNG, _JPEG, _WEBP, _GIF), animated=False),
     # https://docs.x.ai/docs/guides/image-understanding: 20 MiB, JPEG or PNG
-    "xai": ImageLimits(20 * 2**20, None, None, (_PNG, _JPEG), animated=False),
+    "grok": ImageLimits(20 * 2**20, None, None, (_PNG, _JPEG), animated=False),
+    # https://docs.perplexity.ai/docs/sonar/media: 50 MB in Base64, so three quarters of that in bytes
+    "perplexity": ImageLimits(50_000_000 * 3 // 4, None, None, (_PNG, _JPEG, _WEBP, _GIF), animated=False),
+    # https://openrouter.ai/docs/guides/overview/multimodal/images: four kinds; the limits are those of who answers
+    "open_router": ImageLimits(None, None, None, (_PNG, _JPEG, _WEBP, _GIF), animated=False),
 }
 """What is published, by the name of the provider's dialect."""

@@ -9,6 +9,7 @@ reaches the URL or the headers.
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,10 +18,11 @@ import msgspec
 
 from lollms_core.errors import InvalidRequest, LollmsError, ProtocolError, UnsupportedFeature
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
-from lollms_core.protocols.dialects import Dialect
+from lollms_core.protocols.dialect import Dialect
 from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.lessons import Lesson, heeded
+from lollms_core.protocols.openai_models import parse_models
 from lollms_core.protocols.openai_reader import ChatReader, usage_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.types import (
@@ -28,7 +30,6 @@ from lollms_core.types import (
     GenerationCall,
     ImagePart,
     Message,
-    ModelInfo,
     Params,
     Part,
     ReceiptItem,
@@ -178,7 +179,7 @@ def address_of(target: Target, dialect: Dialect, path: str, model: str = "") -> 
         if not name.strip("."):
             raise InvalidRequest(f"Name a model: {dialect.name} has it in the address.", param="model_name")
         path = path.replace("{model}", quote(name, safe=""))
-    known = {name: str(target.options[name]) for name in dialect.query if target.options.get(name)}
+    known = {name: str(target.options.get(name) or default) for name, (_, default) in dialect.query.items()}
     return f"{target.base_url}{path}?{urlencode(known)}" if known else target.base_url + path
 
 
@@ -192,6 +193,9 @@ def _add_schema(body: dict[str, Any], schema: Mapping[str, Any], dialect: Dialec
         body["messages"] = [told, *body["messages"]]
         body["response_format"] = {"type": "json_object"}
         return (ReceiptItem("schema", "rewritten", f"{dialect.name} promises JSON only; the schema is in the prompt"),)
+    if dialect.schemas == "json":
+        body["response_format"] = {"type": "json", "schema": schema}
+        return ()
     shape = {"name": "answer", "schema": schema, "strict": _is_strict(schema)}
     body["response_format"] = {"type": "json_schema", "json_schema": shape}
     return ()
@@ -208,17 +212,18 @@ def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
     native = message.native
     if native is not None and native.protocol == dialect.name and isinstance(native.data, Mapping):
         returned = {name: native.data[name] for name in dialect.returns if name in native.data}
-        return {**_plain(message, images), **returned}
-    return _plain(message, images)
+        return {**_plain(message, images, dialect), **returned}
+    return _plain(message, images, dialect)
 
 
-def _plain(message: Message, images: Sequence[ImagePart]) -> dict[str, Any]:
+def _plain(message: Message, images: Sequence[ImagePart], dialect: Dialect) -> dict[str, Any]:
     if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.tool_call_id or "", "content": message.text}
+        call_id = _call_id(message.tool_call_id or "", dialect)
+        return {"role": "tool", "tool_call_id": call_id, "content": message.text}
     if message.tool_calls:
         calls = [
             {
-                "id": call.id,
+                "id": _call_id(call.id, dialect),
                 "type": "function",
                 "function": {"name": call.name, "arguments": encode_json(call.arguments).decode()},
             }
@@ -228,6 +233,14 @@ def _plain(message: Message, images: Sequence[ImagePart]) -> dict[str, Any]:
     if images:
         return {"role": message.role, "content": [_part(part) for part in message.parts]}
     return {"role": message.role, "content": message.text}
+
+
+def _call_id(call_id: str, dialect: Dialect) -> str:
+    """The id of a tool call as the provider takes it: one from elsewhere is exchanged, always for the same."""
+    length = dialect.call_id_length
+    if length is None or (len(call_id) == length and call_id.isascii() and call_id.isalnum()):
+        return call_id
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -266,64 +279,24 @@ def _is_strict(schema: object) -> bool:
 
 # ---- lists of models, embeddings -----------------------------------------------------------------------------------
 
-_CONTEXT_FIELDS = ("context_length", "context_window", "max_model_len", "max_context_length", "n_ctx", "n_ctx_train")
-
 
 def models_request(target: Target, dialect: Dialect) -> HttpRequest:
-    """GET the list of models."""
+    """GET the list of models. Raises `UnsupportedFeature` where the provider has none."""
+    if not dialect.models_path:
+        raise UnsupportedFeature(f"{dialect.name} has no list of its models. They are named at {dialect.docs}")
     headers = headers_for(target, "application/json", dialect.key_header)
     return HttpRequest(
         "GET", address_of(target, dialect, dialect.models_path), headers, b"", target.timeouts, target.verify_tls
     )
 
 
-class _ModelList(msgspec.Struct):
-    data: list[dict[str, Any]]
-
-
-_model_list = msgspec.json.Decoder(_ModelList).decode
-
-
-def parse_models(response: HttpResponse) -> list[ModelInfo]:
-    """The models of a 2xx answer to `models_request`, in the provider's order; entries without a name are left out.
-
-    Raises `ProtocolError`.
-    """
-    entries = decode_body(_model_list, response.body).data
-    return [_model(entry) for entry in entries if isinstance(entry.get("id"), str) and entry["id"]]
-
-
-def _model(entry: dict[str, Any]) -> ModelInfo:
-    meta = entry.get("meta")
-    places = [entry, meta] if isinstance(meta, dict) else [entry]
-    sizes = [place.get(name) for place in places for name in _CONTEXT_FIELDS]
-    known = [size for size in sizes if isinstance(size, int) and size > 0]
-    abilities, parameters = entry.get("capabilities"), entry.get("supported_parameters")
-    return ModelInfo(
-        name=entry["id"],
-        context_size=known[0] if known else None,
-        supports_vision=_has(abilities, "vision", "multimodal") or "image" in _inputs(entry),
-        supports_tools=_has(abilities, "function_calling", "tools", "tool_use") or _has(parameters, "tools"),
-        details=entry,
-    )
-
-
-def _has(stated: object, *names: str) -> bool:
-    """Whether a list holds one of the names, or an object says true of one; False also where nothing is stated."""
-    if isinstance(stated, dict):
-        return any(stated.get(name) is True for name in names)
-    return isinstance(stated, list) and any(name in stated for name in names)
-
-
-def _inputs(entry: dict[str, Any]) -> list[Any]:
-    """What a model takes, where its provider says so."""
-    about = entry.get("architecture")
-    inputs = (about if isinstance(about, dict) else entry).get("input_modalities")
-    return inputs if isinstance(inputs, list) else []
-
-
 def embeddings_request(target: Target, dialect: Dialect, texts: Sequence[str], model: str = "") -> HttpRequest:
-    """POST texts to be embedded. Raises `InvalidRequest` for text that cannot be sent."""
+    """POST texts to be embedded.
+
+    Raises `UnsupportedFeature` where the provider embeds nothing, `InvalidRequest` for text that cannot be sent.
+    """
+    if not dialect.embeddings_path:
+        raise UnsupportedFeature(f"{dialect.name} has no embeddings. Use another backend to embed texts.")
     headers = headers_for(target, "application/json", dialect.key_header)
     headers["content-type"] = "application/json"
     body: dict[str, Any] = {"input": list(texts)}

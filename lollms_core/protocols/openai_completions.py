@@ -18,7 +18,7 @@ from lollms_core.types import GenerationCall, ReceiptItem
 
 __all__ = ["CompletionCodec"]
 
-_PATH = "/completions"
+_CHAT, _PATH = "/chat/completions", "/completions"
 
 
 class CompletionCodec(ChatCodec):
@@ -27,7 +27,7 @@ class CompletionCodec(ChatCodec):
     @property
     @override
     def path(self) -> str:
-        return _PATH
+        return self.dialect.chat_path.replace(_CHAT, _PATH)
 
     @override
     def body(

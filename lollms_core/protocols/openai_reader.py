@@ -53,6 +53,7 @@ class _Chunk(msgspec.Struct, gc=False):
     usage: Any = None
     error: Any = None
     model: str | None = None
+    x_groq: Any = None
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -173,6 +174,8 @@ class ChatReader(AnswerReader):
             raise ProtocolError(f"{self._who()} sent JSON that is no chat completion. Check the address.")
         if chunk.usage is not None:
             self._usage = chunk.usage
+        elif isinstance(chunk.x_groq, dict) and isinstance(chunk.x_groq.get("usage"), dict):
+            self._usage = chunk.x_groq["usage"]
         if chunk.model and not self._model:
             self._model = chunk.model
         for choice in chunk.choices or ():

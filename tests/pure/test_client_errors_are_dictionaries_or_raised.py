@@ -153,7 +153,7 @@ def test_wrong_arguments_are_errors_like_any_other() -> None:
 def test_built_in_classes_catch_ours() -> None:
     with pytest.raises(ConnectionRefusedError):
         scripted_client([Refused("Nobody there.")]).complete("Hi")
-    with pytest.raises(ValueError, match=r"no LLM binding named 'nonsense'\. Available: llamacpp, lollms, "):
+    with pytest.raises(ValueError, match=r"no LLM binding named 'nonsense'\. Available: azure_openai, "):
         LollmsClient(binding_name="nonsense")
 
 

@@ -60,8 +60,9 @@ def test_the_older_guide_and_its_numbers() -> None:
     older = LollmsClient(default_generation_mode=ELF_GENERATION_FORMAT.LOLLMS)
     assert isinstance(older.binding, HttpBinding)
     assert older.binding.host_address == "http://localhost:9600"
-    with pytest.raises(ValueError, match="'vllm'"):
-        LollmsClient(default_generation_mode=ELF_GENERATION_FORMAT.VLLM)
+    vllm = LollmsClient(default_generation_mode=ELF_GENERATION_FORMAT.VLLM).binding
+    assert vllm is not None
+    assert vllm.binding_name == "vllm"
 
 
 def test_both_spellings_of_the_constructor() -> None:
