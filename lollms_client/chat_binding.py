@@ -100,8 +100,9 @@ class ChatBinding(HttpBinding):
         """The protocol of the completion format."""
         if self.completion_format is ELF_COMPLETION_FORMAT.Instruct:
             from lollms_core.protocols.openai_completions import CompletionCodec
+            from lollms_core.protocols.prompt_tools import with_prompt_tools
 
-            return CompletionCodec(self.dialect)
+            return with_prompt_tools(CompletionCodec(self.dialect))
         return super().codec
 
     @override

@@ -93,9 +93,9 @@ class HttpBinding(NativeBinding):
     @property
     def codec(self) -> Codec:
         """The protocol that is spoken."""
-        from lollms_core.protocols.openai import ChatCodec
+        from lollms_core.protocols.prompt_tools import chat_codec
 
-        return ChatCodec(self.dialect)
+        return chat_codec(self.dialect)
 
     @property
     def catalog(self) -> Catalog:

@@ -36,7 +36,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     `stream_usage`: whether usage comes with a stream only if `stream_options.include_usage` asks for it. `think_tags`:
     whether thoughts may come inside the text as `<think>...</think>`. `tools`, `images`, `schemas`: whether these can
     be asked for; where not, the call is refused, because leaving them out would change its meaning. `images` also says
-    which ones are taken. `schemas` is `json` where the schema stands beside that word, and `json_object` where a
+    which ones are taken. With `tools` as `prompt` the model is told of them in words (see `prompt_tools`). `schemas` is `json` where the schema stands beside that word, and `json_object` where a
     provider promises JSON but no form, which it is then told in words. `returns` are fields of an answer's message that
     the provider wants back with the message. `call_id_length`: ids of tool calls must be letters and digits, so many;
     others are exchanged for some that are.
@@ -58,7 +58,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     max_stops: int | None = None
     stream_usage: bool = True
     think_tags: bool = True
-    tools: bool = True
+    tools: bool | Literal["prompt"] = True
     images: ImageLimits | Literal[False] = GENERIC_IMAGES
     schemas: Literal["json_schema", "json", "json_object", "none"] = "json_schema"
     returns: tuple[str, ...] = ()

@@ -100,7 +100,7 @@ class ChatCodec:
         if not body["model"]:
             del body["model"]
         if call.tools:
-            if not dialect.tools:
+            if dialect.tools is not True:
                 raise UnsupportedFeature(
                     f"{dialect.name} cannot call tools. Ask without tools, or use another backend."
                 )

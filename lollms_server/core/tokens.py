@@ -110,6 +110,8 @@ def _is_openai(binding: Binding) -> bool:
     """Whether an instance asks OpenAI itself, where names of models mean what they say."""
     if not isinstance(binding, HttpBinding) or binding.binding_type_name != _OPENAI:
         return False
+    if binding.config.get("provider") not in (None, "", "openai"):
+        return False
     return str(binding.config.get("base_url") or binding.default_url).rstrip("/") == binding.default_url
 
 

@@ -15,7 +15,35 @@ from lollms_client.lollms_llm_binding import get_available_bindings
 from lollms_core.errors import MissingDependency, UnknownBinding
 from lollms_runtime.yaml_file import load_yaml
 
-SHIPPED = ["llamacpp", "lollms", "lollms_webui", "ollama", "openai", "pythonllamacpp"]
+SHIPPED = [
+    "azure_openai",
+    "claude",
+    "deepseek",
+    "gemini",
+    "grok",
+    "groq",
+    "hugging_face_inference_api",
+    "litellm",
+    "llamacpp",
+    "lm_studio",
+    "localai",
+    "lollms",
+    "lollms_webui",
+    "mistral",
+    "novita_ai",
+    "ollama",
+    "open_router",
+    "openai",
+    "openllm",
+    "openwebui",
+    "perplexity",
+    "pythonllamacpp",
+    "sglang",
+    "tensor_rt",
+    "together",
+    "transformers",
+    "vllm",
+]
 
 SOURCE = """
 from lollms_client.lollms_llm_binding import LollmsLLMBinding, MSG_TYPE

@@ -19,6 +19,10 @@ _noted: list[str] = []
 TWICE = frozenset(
     {
         "test_earlier_image_instances_load_and_answer_501",
+        "test_responses_same_events_on_every_face",
+        "test_huggingface_answers_alike_on_every_face",
+        "test_gemini_speaks_on_every_face",
+        "test_claude_answers_alike_on_every_face",
         "test_safety_unread_streams_cost_little",
         "test_idle_and_deaf_callers_cost_little",
         "test_engine_sees_images",
