@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from lollms_client.images import ImageSource, image_of_text, image_part, image_parts
 from lollms_core.errors import InvalidRequest
-from lollms_core.types import ImagePart, Message, Part, Role, TextPart, Tool, ToolCall
+from lollms_core.types import ImagePart, Message, Native, Part, Role, TextPart, Tool, ToolCall
 
 __all__ = ["AnyMessage", "AnyTool", "exported", "messages_of", "tools_of"]
 
@@ -93,7 +93,18 @@ def _message(given: AnyMessage, index: int) -> Message:
     calls = tuple(_tool_call(each, index) for each in given.get("tool_calls") or ())
     call_id = given.get("tool_call_id")
     parts = (*_parts(given.get("content"), index), *_own_images(given.get("images"), index))
-    return Message(role, parts, calls, str(call_id) if call_id is not None else None)
+    native = _native(given.get("native"), index) if role == "assistant" else None
+    return Message(role, parts, calls, str(call_id) if call_id is not None else None, native)
+
+
+def _native(given: object, index: int) -> Native | None:
+    """The turn in its provider's own form, as `Reply.native` had it."""
+    match given:
+        case None | Native():
+            return given
+        case {"protocol": str(protocol), "data": data}:
+            return Native(protocol, data)
+    raise InvalidRequest(f"The native of message {index} is no object with a protocol and data.")
 
 
 def _parts(content: object, index: int) -> tuple[Part, ...]:

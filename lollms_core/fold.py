@@ -39,6 +39,8 @@ class _CallFold:
 
 
 _PIECES = 1024
+_BY_ITSELF = ("tool_calls", "stop")
+_REPAIRED = "the arguments for {} were no JSON object as the model wrote them, and were repaired"
 
 
 def _joined(pieces: list[str], begin: int) -> int:
@@ -142,27 +144,40 @@ class ReplyFold:
         """The reply so far; `finish_reason` overrides the one that was reported."""
         calls: list[ToolCall] = []
         broken: list[tuple[str, str]] = []
+        receipt = self._receipt
+        finish = finish_reason or self._finish
         for index, call in sorted(self._calls.items()):
             raw = "".join(call.arguments)
             try:
                 arguments = msgspec.json.decode(raw or "{}", type=dict[str, Any])
             except (msgspec.DecodeError, RecursionError, UnicodeError):
-                broken.append((call.name, raw))
-            else:
-                calls.append(ToolCall(call.id or f"call_{index}", call.name, arguments))
+                found = _repaired(raw, finish)
+                if found is None:
+                    broken.append((call.name, raw))
+                    continue
+                arguments = found
+                receipt += (ReceiptItem("tool_calls", "rewritten", _REPAIRED.format(call.name[:64])),)
+            calls.append(ToolCall(call.id or f"call_{index}", call.name, arguments))
         return Reply(
             text="".join(self._text),
             thoughts="".join(self._thoughts),
             tool_calls=tuple(calls),
             media=tuple(self._media),
             usage=self._usage,
-            finish_reason=finish_reason or self._finish or ("tool_calls" if calls else "stop"),
+            finish_reason=finish or ("tool_calls" if calls else "stop"),
             model=self._model,
-            receipt=self._receipt,
+            receipt=receipt,
             broken_calls=tuple(broken),
             items=tuple(self._in_order()) if self._items else (),
             native=self._native,
         )
+
+
+def _repaired(raw: str, finish: FinishReason) -> dict[str, Any] | None:
+    """The object that arguments must mean; imported here, because nearly all arguments are right."""
+    from lollms_core.argument_repair import repaired
+
+    return repaired(raw, finished=finish in _BY_ITSELF)
 
 
 def _media_item(media: Media) -> Item:

@@ -36,4 +36,12 @@ class LessonBook:
         with self._lock:
             if len(self._known) >= _MOST_MODELS and at not in self._known:
                 self._known = {}  # names of models may come from callers
-            self._known = {**self._known, at: (*self._known.get(at, ()), lesson)}
+            if lesson not in (known := self._known.get(at, ())):
+                self._known = {**self._known, at: (*known, lesson)}
+
+    def forget(self, target: Target, model: str, lesson: Lesson) -> None:
+        """Take a lesson back that has not helped."""
+        at = (target.base_url, model or target.model)
+        with self._lock:
+            left = tuple(each for each in self._known.get(at, ()) if each != lesson)
+            self._known = {**self._known, at: left}

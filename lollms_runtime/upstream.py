@@ -23,7 +23,7 @@ import msgspec
 
 from lollms_core.errors import LollmsError, TransportError, UpstreamTimeout
 from lollms_core.protocols.base import Codec, HttpRequest, HttpResponse, Reader, Sleep, Target
-from lollms_core.protocols.lessons import lesson_of
+from lollms_core.protocols.lessons import Lesson, lesson_of
 from lollms_core.protocols.retry import RetryPolicy
 from lollms_core.types import Batch, GenerationCall
 from lollms_runtime.cancel import Cancel
@@ -47,6 +47,7 @@ class _Tries:
         self._lessons = lessons
         self._model = model
         self._learned = 0
+        self._taught: tuple[str, Lesson] | None = None  # the words of the last refusal, and what was learned from it
         self.optional: Collection[str] = ()
         self._provider = target.provider
         self._total = target.timeouts.total
@@ -81,12 +82,20 @@ class _Tries:
         return delay
 
     def _teaches(self, error: LollmsError) -> bool:
-        """Whether a refusal says how to ask, so that the call is made again at once."""
+        """Whether a refusal says how to ask, so that the call is made again at once.
+
+        The same refusal again means that what was learned from it is wrong.
+        """
         if self._lessons is None or self.delivered or self._learned >= _LESSONS:
+            return False
+        if self._taught is not None and error.message == self._taught[0]:
+            self._lessons.forget(self._plain, self._model, self._taught[1])
+            self._learned = _LESSONS
             return False
         lesson = lesson_of(error, self.optional, self._lessons.known(self._plain, self._model))
         if lesson is not None:
             self._learned += 1
+            self._taught = (error.message, lesson)
             self._lessons.learn(self._plain, self._model, lesson)
         return lesson is not None
 

@@ -27,6 +27,7 @@ from lollms_core.types import (
     GenerationCall,
     Media,
     Message,
+    Native,
     Notice,
     Output,
     Progress,
@@ -190,7 +191,7 @@ class _Joining:
     def feed(self, batch: Batch) -> Batch:
         shown: list[Event] = []
         for event in batch:
-            if isinstance(event, ToolCallDelta | Done) or (isinstance(event, Output) and event.replaces):
+            if isinstance(event, ToolCallDelta | Native | Done) or (isinstance(event, Output) and event.replaces):
                 continue
             if self._text_open and (text := _text_of(event)):
                 self._text_open, self.joined_text = False, not text[0].isspace()
@@ -259,11 +260,18 @@ def _handed_over(whole: Reply, last: Reply, theirs: Collection[str]) -> Reply:
     left_out += [name for name, _ in last.broken_calls if name not in theirs]
     reason = "beside a tool of the caller" if calls else "when no function could be used any more"
     receipt = tuple(ReceiptItem(name, "dropped", f"the model asked for it {reason}") for name in left_out)
+    # A turn that is given back without some of its calls is another one than the provider signed.
+    native = last.native if calls == last.tool_calls and not last.broken_calls else None
     finish = last.finish_reason
     if finish == "tool_calls" and not calls:
         finish = "stop"
     return msgspec.structs.replace(
-        whole, tool_calls=calls, broken_calls=broken, receipt=whole.receipt + receipt, finish_reason=finish
+        whole,
+        tool_calls=calls,
+        broken_calls=broken,
+        receipt=whole.receipt + receipt,
+        finish_reason=finish,
+        native=native,
     )
 
 
@@ -273,4 +281,5 @@ def _ending(whole: Reply) -> list[Event]:
     pieces = [(each.id, each.name, msgspec.json.encode(each.arguments).decode()) for each in whole.tool_calls]
     pieces += [("", name, raw) for name, raw in whole.broken_calls]
     events += [ToolCallDelta(place, *piece) for place, piece in enumerate(pieces)]
+    events += [whole.native] if whole.native is not None else []
     return [*events, Done(whole.finish_reason, whole.usage, whole.model, whole.receipt)]

@@ -22,6 +22,8 @@ PROTOCOL = "anthropic"
 """The name of `Native` turns of this protocol: their data is the list of content blocks."""
 
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
+_OWN_BLOCKS = ("text", "thinking", "redacted_thinking", "tool_use")
+"""What a model writes that is offered nothing but functions."""
 _OPENING = "…"
 
 _Turn = tuple[str, list[dict[str, Any]]]
@@ -102,14 +104,17 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
 
 
 def _native(message: Message) -> list[dict[str, Any]] | None:
-    """The turn as it came from the provider; None for a turn of somebody else, and for what is no list of blocks."""
+    """The turn as it came from the provider; None for a turn of somebody else, and for what is no list of blocks.
+
+    It may have been through the hands of a caller, who must not reach files or anything else of the account by it.
+    """
     native = message.native
     if native is None or native.protocol != PROTOCOL or message.role != "assistant":
         return None
     data = native.data
     if not isinstance(data, list | tuple) or not data:
         return None
-    if not all(isinstance(block, Mapping) and isinstance(block.get("type"), str) for block in data):
+    if not all(isinstance(block, Mapping) and block.get("type") in _OWN_BLOCKS for block in data):
         return None
     return [dict(block) for block in data]
 

@@ -22,6 +22,10 @@ UNSIGNED = "skip_thought_signature_validator"
 https://ai.google.dev/gemini-api/docs/thought-signatures"""
 
 
+_OWN_FIELDS = frozenset({"text", "thought", "thoughtSignature", "functionCall", "inlineData", "partMetadata"})
+"""What the parts have that a model writes which is offered nothing but functions."""
+
+
 def conversation(
     messages: Sequence[Message], *, apart: bool = True, sign: bool = False
 ) -> tuple[dict[str, Any], list[ReceiptItem]]:
@@ -107,11 +111,15 @@ def _is_call(part: Mapping[str, Any]) -> bool:
 
 
 def _returned(message: Message) -> list[dict[str, Any]] | None:
-    """The parts that the provider sent, where they were kept; None for a message of another provider."""
+    """The parts that the provider sent, where they were kept; None for a message of another provider.
+
+    They may have been through the hands of a caller, who must not reach files or anything else of the account by them.
+    """
     native = message.native
     if native is None or native.protocol != PROTOCOL or not isinstance(native.data, list | tuple) or not native.data:
         return None
-    return list(native.data) if all(isinstance(part, dict) for part in native.data) else None
+    good = all(isinstance(part, dict) and _OWN_FIELDS.issuperset(part) for part in native.data)
+    return list(native.data) if good else None
 
 
 def _said(message: Message) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def problem_of(body: object) -> Problem | None:
     code = error.get("code")
     status = code if isinstance(code, int) and 100 <= code < 600 else None
     return Problem(
-        message=_text(error.get("message")),
+        message=_text(error.get("message")) or str(error.get("message") or ""),
         code=_text(code),
         type=_text(error.get("type")),
         param=_text(error.get("param")),

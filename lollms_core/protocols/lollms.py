@@ -42,6 +42,7 @@ from lollms_core.types import (
     GenerationCall,
     Item,
     Media,
+    Native,
     Notice,
     Output,
     Progress,
@@ -255,7 +256,10 @@ class LollmsReader(AnswerReader):
     def _end(self, items: Sequence[OutputItem], out: list[Event]) -> None:
         if self._failure is not None:
             raise self._failure
-        out.append(_done(items, self._receipt))
+        about = _about(items)
+        if (native := _native(about.get("native"))) is not None:
+            out.append(native)
+        out.append(_done(about, self._receipt))
         self.finished = True
 
     @override
@@ -349,7 +353,7 @@ def _piece(item: OutputItem) -> Item:
     return Item(item.type, item.data, item.mime_type, item.thoughts, own)
 
 
-_ABOUT = ("model_used", "finish_reason", "usage", "receipt")
+_ABOUT = ("model_used", "finish_reason", "usage", "receipt", "native")
 
 
 def _media(item: OutputItem) -> Media:
@@ -360,10 +364,21 @@ def _media(item: OutputItem) -> Media:
         raise ProtocolError("The lollms server sent media that is not valid base64.") from None
 
 
-def _done(items: Sequence[OutputItem], receipt: tuple[ReceiptItem, ...]) -> Done:
-    """What the metadata of the output say; the first item that knows a finish reason speaks, else the first."""
+def _about(items: Sequence[OutputItem]) -> Mapping[str, Any]:
+    """What the metadata say of the whole; the first item that knows a finish reason speaks, else the first."""
     known = [item.metadata or {} for item in items]
-    about = next((metadata for metadata in known if metadata.get("finish_reason")), known[0] if known else {})
+    return next((metadata for metadata in known if metadata.get("finish_reason")), known[0] if known else {})
+
+
+def _native(given: object) -> Native | None:
+    """The turn in its provider's own form; None where there is none that can be given back."""
+    try:
+        return msgspec.convert(given, Native) if given is not None else None
+    except msgspec.ValidationError:
+        return None
+
+
+def _done(about: Mapping[str, Any], receipt: tuple[ReceiptItem, ...]) -> Done:
     dropped = about.get("receipt")
     try:
         theirs = tuple(msgspec.convert(dropped or [], list[ReceiptItem]))

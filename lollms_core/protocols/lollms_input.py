@@ -7,6 +7,9 @@ than the user, such as one that waits for the model to go on after a tool's resu
 belong to the last turn of the user: the wire has no place for those of earlier turns, so they come along with it and
 the receipt says so. Whatever else a list holds (a sound, a document, the mask of an image) is no part of a
 conversation; `in_conversation` tells it apart.
+
+An `assistant_message` may hold the turn in its provider's own form, too, in `metadata.native`: the object that came
+with the answer, `{"protocol": ..., "data": ...}`.
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ from typing import Any, Protocol
 import msgspec
 
 from lollms_core.errors import InvalidRequest, UnsupportedFeature
+from lollms_core.protocols.outgoing import encode_json
 from lollms_core.text.binary import decode_base64, sniff_image
-from lollms_core.types import ImagePart, Message, ReceiptItem, TextPart, ToolCall
+from lollms_core.types import ImagePart, Message, Native, ReceiptItem, TextPart, ToolCall
 
 __all__ = [
     "HISTORY_ROLES",
     "IMAGE_ROLES",
+    "LARGEST_NATIVE",
     "InputData",
     "InputItem",
     "conversation_roles",
@@ -39,6 +44,11 @@ HISTORY_ROLES = ("user_message", "assistant_message", "tool_result", "user_promp
 
 IMAGE_ROLES = ("input_image", "user_prompt", "user_image", "image", "context_image", "reference_image")
 """The roles of images that a conversation is about."""
+
+LARGEST_NATIVE = 4 * 1024 * 1024
+"""Bytes of JSON that a turn in its provider's own form may have."""
+
+_LONGEST_PROTOCOL = 64
 
 _ROLES: Mapping[str, tuple[str, ...]] = {"text": HISTORY_ROLES, "image": IMAGE_ROLES}
 
@@ -84,10 +94,13 @@ def _item(message: Message, *, prompt: bool) -> InputItem:
         return InputItem("text", "tool_result", text, metadata={"tool_call_id": message.tool_call_id or ""})
     if message.role == "user":
         return InputItem("text", "user_prompt" if prompt else "user_message", text)
-    if not message.tool_calls:
-        return InputItem("text", "assistant_message", text)
-    calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in message.tool_calls]
-    return InputItem("text", "assistant_message", text, metadata={"tool_calls": calls})
+    metadata: dict[str, Any] = {}
+    if message.tool_calls:
+        calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+        metadata["tool_calls"] = calls
+    if message.native is not None:
+        metadata["native"] = {"protocol": message.native.protocol, "data": message.native.data}
+    return InputItem("text", "assistant_message", text, metadata=metadata)
 
 
 # ---- items to a conversation ---------------------------------------------------------------------------------------
@@ -148,7 +161,7 @@ def _image(item: InputData, where: str) -> ImagePart:
 def _turn(item: InputData, where: str) -> Message:
     metadata = item.metadata or {}
     if item.role == "assistant_message":
-        return Message.assistant(item.data, _calls(metadata, where))
+        return Message.assistant(item.data, _calls(metadata, where), _native(metadata, where))
     if item.role == "tool_result":
         return Message.tool(str(metadata.get("tool_call_id", "")), item.data)
     return Message.user(item.data)
@@ -159,6 +172,22 @@ def _calls(metadata: Mapping[str, Any], where: str) -> list[ToolCall]:
         return msgspec.convert(metadata.get("tool_calls") or [], list[ToolCall])
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{where}.metadata.tool_calls: {error}", param=where) from None
+
+
+def _native(metadata: Mapping[str, Any], where: str) -> Native | None:
+    """The turn in its provider's own form, if the item has it."""
+    given = metadata.get("native")
+    if given is None:
+        return None
+    try:
+        native = msgspec.convert(given, Native)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{where}.metadata.native: {error}", param=where) from None
+    if not 0 < len(native.protocol) <= _LONGEST_PROTOCOL:
+        raise InvalidRequest(f"{where}.metadata.native.protocol is no name of a protocol.", param=where)
+    if len(encode_json(native.data)) > LARGEST_NATIVE:
+        raise InvalidRequest(f"{where}.metadata.native has more than {LARGEST_NATIVE} bytes.", param=where)
+    return native
 
 
 def _with_images(turns: list[Message], images: Sequence[ImagePart]) -> list[Message]:

@@ -6,6 +6,9 @@ pieces (tool calls, media, token counts) travels with `final`: a tool call as a 
 and as an item of the output, the rest in items and their metadata. After an `error` chunk, `final` holds the partial
 output, an `error` item and `metadata.status = "failed"`.
 
+Where a provider wants the turn back in its own form, with its signatures, that form is in the `native` of the first
+item's metadata; the caller gives it back in the metadata of the `assistant_message`.
+
 The text of a chunk is encoded alone and set between constant bytes: half the cost of encoding a struct, the same bytes.
 
 A text from a third-party binding may hold half of a surrogate pair, which UTF-8 cannot carry. Halves that meet are
@@ -169,7 +172,7 @@ def reply_output(reply: Reply, *, failed: LollmsError | None = None) -> list[Out
     A reply of media alone has no text item; one that came in items keeps them, each with its own metadata. With
     `failed`, an `error` item ends the list.
     """
-    about = {
+    about: dict[str, Any] = {
         "model_used": reply.model or None,
         "finish_reason": reply.finish_reason,
         "usage": _usage(reply),
@@ -184,6 +187,8 @@ def reply_output(reply: Reply, *, failed: LollmsError | None = None) -> list[Out
         items.append(OutputItem("json", {"name": name, "arguments": raw}, metadata={"kind": "broken_tool_call"}))
     if reply.media and not reply.items:
         items += [_media_item(media) for media in reply.media]
+    if reply.native is not None:
+        about["native"] = {"protocol": reply.native.protocol, "data": reply.native.data}
     items[0].metadata = {**about, **(items[0].metadata or {})}
     if failed is not None:
         items.append(OutputItem("error", failed.message, metadata=error_metadata(failed)))

@@ -18,7 +18,7 @@ from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader
 from lollms_core.protocols.dialects import OPENAI, Dialect
 from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.lessons import Lesson, heeded
-from lollms_core.protocols.openai import _is_strict, address_of
+from lollms_core.protocols.openai import _is_strict
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.protocols.responses_reader import PROTOCOL, ResponsesReader
 from lollms_core.protocols.schema_reduction import OPENAI_SCHEMAS, reduced
@@ -49,6 +49,10 @@ _OURS: Mapping[str, str] = {there: name for name, there in (*_PARAMS.items(), *_
 _ENCRYPTED = "reasoning.encrypted_content"
 
 
+_OWN_ITEMS = ("message", "reasoning", "function_call")
+"""What a model writes that is offered nothing but functions."""
+
+
 class ResponsesCodec:
     """Text generation over /responses. The dialect says who is there, and whether images and tools are taken."""
 
@@ -75,7 +79,7 @@ class ResponsesCodec:
         body, more = self.body(call, target, params)
         return HttpRequest(
             "POST",
-            address_of(target, self.dialect, PATH, call.model),
+            target.base_url + (self.dialect.responses_path or PATH),
             headers,
             encode_json(body),
             target.timeouts,
@@ -183,7 +187,7 @@ def _items(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
             if dialect.images
             else f"{dialect.name} cannot look at images. Ask without them, or use another backend."
         )
-    if message.native is not None and message.native.protocol == PROTOCOL and (own := _own(message.native.data)):
+    if own := _own(message):
         return own
     if message.role == "tool":
         return [{"type": "function_call_output", "call_id": message.tool_call_id or "", "output": message.text}]
@@ -202,11 +206,24 @@ def _items(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
     return [{"type": "message", "role": message.role, "content": content}, *items]
 
 
-def _own(data: object) -> list[dict[str, Any]]:
-    """The output items that came from this protocol; none where they are not what they should be."""
-    if not isinstance(data, list | tuple) or not all(isinstance(item, dict) and item.get("type") for item in data):
+def _own(message: Message) -> list[dict[str, Any]]:
+    """The output items that came from this protocol; none for other turns, and where they are not what they should be.
+
+    They may have been through the hands of a caller, who must not reach anything else of the account by them.
+    """
+    native = message.native
+    if message.role != "assistant" or native is None or native.protocol != PROTOCOL:
         return []
-    return list(data)
+    data = native.data
+    if not isinstance(data, list | tuple):
+        return []
+    good = all(
+        isinstance(item, dict)
+        and item.get("type") in _OWN_ITEMS
+        and (item["type"] != "message" or item.get("role") == "assistant")
+        for item in data
+    )
+    return list(data) if good else []
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -13,6 +13,7 @@ left out must be there, and is null instead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from lollms_core.errors import UnsupportedFeature
@@ -35,6 +36,7 @@ __all__ = ["ANTHROPIC_SCHEMAS", "GEMINI_SCHEMAS", "OPENAI_SCHEMAS", "OPENAPI_SCH
 
 _DEEPEST = 64
 _MOST_STEPS = 20_000
+_INFERRED = "the type was not stated and is taken from the other keywords"
 _SILENT = frozenset({"$defs", "definitions"})
 _MEANT = frozenset({"default", "examples", "example"})
 _OBJECT = frozenset({"properties", "required", "additionalProperties", "patternProperties"})
@@ -167,8 +169,6 @@ class _Reduction:
         self._notes.add("rewritten", "what describes a reference stands around it", path)
         return {"anyOf": [sent], **beside}
 
-    # ---- unions ----------------------------------------------------------------------------------------------------
-
     def _union(self, flat: Mapping[str, Any], path: str) -> dict[str, Any]:
         """`anyOf`, alone: what stands beside it is put into each of its schemas."""
         rules = self._rules
@@ -177,17 +177,15 @@ class _Reduction:
         }
         branches: list[Any] = []
         for branch in flat["anyOf"]:
-            try:
-                branches.append(self.join(beside, branch) if beside else self._not_false(branch))
-            except Nothing:
-                continue
+            with suppress(Nothing):
+                branches += [self.join(beside, branch)] if beside else [branch] if branch is not False else []
         if beside:
             self._notes.add("rewritten", "what stands beside anyOf is written into each of its schemas", path)
-        null = flat.get("nullable") is True
+        null, folded = flat.get("nullable") is True, False
         if "nullable" in rules.keywords:
             others = [each for each in branches if not self._is_null(each)]
             if others and len(others) < len(branches):
-                null = True
+                null = folded = True
                 self._notes.add("rewritten", "null is written as nullable", path)
             branches = others or branches
         elif null and not any(map(parts.is_null, branches)):
@@ -200,7 +198,8 @@ class _Reduction:
             self._notes.add("dropped", "a schema stood in anyOf twice", path)
         out: dict[str, Any] = {"anyOf": made}
         if null and "nullable" in rules.keywords:
-            out = {"nullable": True, **made[0]} if len(made) == 1 else {**out, "nullable": True}
+            alone = folded and len(made) == 1 and "anyOf" not in made[0]
+            out = {"nullable": True, **made[0]} if alone else {**out, "nullable": True}
         return self._annotated(out, flat, path)
 
     def _is_null(self, schema: Any) -> bool:
@@ -208,11 +207,6 @@ class _Reduction:
             return parts.is_null(self.flat(schema))
         except Nothing:
             return False
-
-    def _not_false(self, schema: Any) -> Any:
-        if schema is False:
-            raise Nothing
-        return schema
 
     def _annotated(
         self, out: dict[str, Any], flat: Mapping[str, Any], path: str, words: Iterable[str] = ()
@@ -240,8 +234,6 @@ class _Reduction:
             out["description"] = "\n\n".join(said)
         return out
 
-    # ---- schemas of a type -----------------------------------------------------------------------------------------
-
     def _plain(self, flat: Mapping[str, Any], path: str) -> dict[str, Any]:
         """A schema that is neither a reference nor a union."""
         rules = self._rules
@@ -253,7 +245,7 @@ class _Reduction:
             types = parts.stated_types(flat, values)
             if not types:
                 raise self._refusal(path, "must be told of what type it is")
-            self._notes.add("rewritten", "the type was not stated and is taken from the other keywords", path)
+            self._notes.add("rewritten", _INFERRED, path)
         null = flat.get("nullable") is True
         if null and "nullable" not in rules.keywords:
             self._notes.add("rewritten", "nullable is written as the type null", path)
@@ -265,7 +257,9 @@ class _Reduction:
             values = [each for each in values if each is not None] if values is not None else None
             null = True
         told = values is None or all(kind_of(each) in rules.enums for each in values)
-        types = types if told else types or parts.stated_types(flat, values)
+        if not types and not told:
+            types = parts.stated_types(flat, values)
+            self._notes.add("rewritten", _INFERRED, path)
         if len(types) > 1 and not (rules.type_lists and told):
             return self._split(flat, types, values, null, path)
         return self._typed(flat, types, values, null, path)
@@ -298,13 +292,15 @@ class _Reduction:
         out: dict[str, Any] = {}
         words: list[str] = []
         if types:
+            if len(types) == 1 and not isinstance(flat.get("type", ""), str):
+                self._notes.add("rewritten", "a list of types is written as one type", path)
             out["type"] = types[0] if len(types) == 1 else list(types)
         for key, value in flat.items():
             if key in _APART or key in _OBJECT or key in _ARRAY:
                 continue
             if types and key in KINDS and not set(KINDS[key]) & set(types):
                 self._notes.add("dropped", f"{key} means nothing for this type", path)
-            elif self._takes(key, value):
+            elif parts.takes(self._rules, key, value):
                 out[key] = value
             else:
                 self._notes.add("rewritten", f"{key[:40]} is not understood and stands in the description", path)
@@ -318,13 +314,6 @@ class _Reduction:
         if null and "nullable" in self._rules.keywords:
             out["nullable"] = True
         return self._annotated(out, flat, path, words)
-
-    def _takes(self, key: str, value: Any) -> bool:
-        """Whether a keyword with this value may be sent."""
-        rules = self._rules
-        if key not in rules.keywords or (key in rules.values and value not in rules.values[key]):
-            return False
-        return key != "pattern" or not rules.plain_patterns or parts.is_plain(value)
 
     def _literal(
         self, out: dict[str, Any], flat: Mapping[str, Any], values: list[Any], words: list[str], path: str
@@ -343,8 +332,6 @@ class _Reduction:
             if "const" in flat:
                 self._notes.add("rewritten", "const is written as enum", path)
             out["enum"] = values
-
-    # ---- objects and arrays ----------------------------------------------------------------------------------------
 
     def _object(self, out: dict[str, Any], flat: Mapping[str, Any], words: list[str], path: str) -> None:
         rules = self._rules

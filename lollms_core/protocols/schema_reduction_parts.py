@@ -19,6 +19,7 @@ __all__ = [
     "kind_of",
     "or_null",
     "stated_types",
+    "takes",
     "unique",
     "values_of",
 ]
@@ -92,6 +93,13 @@ def is_null(schema: Any) -> bool:
     if not isinstance(schema, Mapping):
         return False
     return types_of(schema) == ("null",) or values_of(schema) == [None]
+
+
+def takes(rules: SchemaRules, key: str, value: Any) -> bool:
+    """Whether a keyword with this value may be sent."""
+    if key not in rules.keywords or (key in rules.values and value not in rules.values[key]):
+        return False
+    return key != "pattern" or not rules.plain_patterns or is_plain(value)
 
 
 def admits_null(schema: Mapping[str, Any]) -> bool:

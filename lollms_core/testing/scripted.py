@@ -76,6 +76,8 @@ def _batches(reply: Reply) -> Iterator[Batch]:
         index += 1
     for media in reply.media:
         yield (media,)
+    if reply.native is not None:
+        yield (reply.native,)
     yield (Done(reply.finish_reason, reply.usage, reply.model, reply.receipt),)
 
 

@@ -18,11 +18,20 @@ _noted: list[str] = []
 
 TWICE = frozenset(
     {
+        "test_every_provider_answers_alike_on_every_face",
+        "test_every_provider_keeps_its_key",
+        "test_every_provider_fails_in_its_own_errors",
+        "test_every_provider_waits_no_longer_than_told",
+        "test_every_provider_closes_what_is_left",
+        "test_every_provider_takes_images_or_says_no",
+        "test_every_provider_answers_every_question",
         "test_earlier_image_instances_load_and_answer_501",
         "test_responses_same_events_on_every_face",
         "test_huggingface_answers_alike_on_every_face",
         "test_gemini_speaks_on_every_face",
         "test_claude_answers_alike_on_every_face",
+        "test_native_turns_reach_their_provider",
+        "test_server_learns_what_a_model_refuses",
         "test_safety_unread_streams_cost_little",
         "test_idle_and_deaf_callers_cost_little",
         "test_engine_sees_images",
