@@ -1,13 +1,19 @@
-"""`lollms bindings list`, `lollms personalities list`, `lollms functions list`: what a server has, and what failed."""
+"""`lollms bindings list`, `lollms personalities list`, `lollms functions list`: what a server has, and what failed.
+
+The bindings can also be listed without a server: those of the library, and the instances of a configuration.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 from typing_extensions import override
 
+from lollms_cli.bindings_add import add_binding
+from lollms_cli.bindings_try import test_binding
 from lollms_cli.options import SAID_AS_JSON, SERVER
 from lollms_cli.output import Output
 
@@ -33,20 +39,28 @@ class Subject(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Subject, short_help="List the bindings of a server.")
+@click.group(cls=Subject, short_help="List, add and test bindings.")
 def bindings() -> None:
-    """The binding types and instances of a server."""
+    """The binding types and instances of a server, and the bindings of the library."""
+
+
+bindings.add_command(add_binding)
+bindings.add_command(test_binding)
 
 
 @bindings.command("list", short_help="List the instances, or with --types the types.")
 @click.option("--types", is_flag=True, help="List the binding types that instances can be made of.")
+@click.option("--library", is_flag=True, help="List the bindings of the library, which need no server.")
+@click.option("--config-dir", type=click.Path(path_type=Path), help="List what this configuration has; asks no server.")
 @SAID_AS_JSON
 @SERVER
-def list_bindings(types: bool, json_: bool, host: str | None) -> None:
+def list_bindings(types: bool, library: bool, config_dir: Path | None, json_: bool, host: str | None) -> None:
     """List the binding instances of a server: name, type, state, model and what they are the default for.
 
     What could not be loaded is said on standard error, with the reason.
     """
+    if library or config_dir is not None:
+        return _list_without_server(types, library, config_dir, json_, host)
     ask = _asker(host)
     said, active = ask("list_bindings", "binding_instances"), ask("list_active_bindings", "bindings")
     loaded = _part(active, "bindings")
@@ -63,6 +77,29 @@ def list_bindings(types: bool, json_: bool, host: str | None) -> None:
         state = "loaded" if name in loaded else "failed" if name in failed else "loading"
         uses = [key.removesuffix("_binding") for key, chosen in defaults.items() if chosen == name]
         rows.append((name, kind, state, model, uses))
+    return _print(("instance", "type", "state", "model", "default for"), rows, "There are no instances.", said)
+
+
+def _list_without_server(types: bool, library: bool, config_dir: Path | None, json_: bool, host: str | None) -> None:
+    from lollms_cli.bindings_here import configured, library_bindings
+
+    if library:
+        if types or config_dir is not None or host:
+            raise click.UsageError("--library stands alone: it is about this installation and no server.")
+        said = library_bindings()
+        if json_:
+            return _print_json(said)
+        rows = _rows(_part(said, "bindings"), ("title", "key", "address"))
+        return _print(("binding", "title", "key", "address"), rows, "There are no bindings.", said)
+    if host:
+        raise click.UsageError("Name a server with --host, or a configuration with --config-dir, and not both.")
+    said = configured(config_dir)
+    if json_:
+        return _print_json(said)
+    if types:
+        rows = _rows(_part(said, "binding_types"), ("display_name", "version", "in", "out"))
+        return _print(("type", "name", "version", "in", "out"), rows, "There are no types.", said)
+    rows = _rows(_part(said, "binding_instances"), ("type", "state", "default_model", "default_for"))
     return _print(("instance", "type", "state", "model", "default for"), rows, "There are no instances.", said)
 
 

@@ -28,7 +28,7 @@ from lollms_runtime.models import EMBEDDED, find_model, pulled_models
 from lollms_runtime.waiting import result_of
 
 if TYPE_CHECKING:
-    from lollms_runtime.engines.llamacpp import LlamaCppEngine
+    from lollms_runtime.engines.local_engine import LocalEngine
 
 __all__ = ["EngineBinding"]
 
@@ -57,7 +57,7 @@ class EngineBinding(NativeBinding):
         self._pool = EnginePool(max_models)
 
     @abstractmethod
-    def make_engine(self, model: Path) -> LlamaCppEngine:
+    def make_engine(self, model: Path) -> LocalEngine:
         """An engine for a model file, not started."""
 
     def path_of(self, model_name: str | None) -> Path:
@@ -68,7 +68,7 @@ class EngineBinding(NativeBinding):
             path = self._paths[name] = find_model(name, self.models_path)
         return path
 
-    def engine(self, model_name: str | None = None) -> LlamaCppEngine:
+    def engine(self, model_name: str | None = None) -> LocalEngine:
         """The engine of a model, of the current one unless named; it starts with its first use.
 
         Raises `ModelNotFound`, `ConfigError` for settings that no engine can have, and `Overloaded`.
@@ -213,7 +213,7 @@ class EngineBinding(NativeBinding):
         """End the engines. The next call starts them again."""
         self._pool.stop_all()
 
-    def _using(self, model_name: str | None = None) -> contextlib.AbstractContextManager[LlamaCppEngine]:
+    def _using(self, model_name: str | None = None) -> contextlib.AbstractContextManager[LocalEngine]:
         return self._pool.using(self.path_of(model_name), self.make_engine)
 
 

@@ -24,7 +24,7 @@ import msgspec
 from lollms_core.errors import Overloaded
 
 if TYPE_CHECKING:
-    from lollms_runtime.engines.llamacpp import LlamaCppEngine
+    from lollms_runtime.engines.local_engine import LocalEngine
 
 __all__ = ["EnginePool", "Running"]
 
@@ -32,7 +32,7 @@ __all__ = ["EnginePool", "Running"]
 class Running(msgspec.Struct, eq=False):
     """An engine, and how many calls use it now."""
 
-    engine: LlamaCppEngine
+    engine: LocalEngine
     calls: int = 0
 
 
@@ -50,7 +50,7 @@ class EnginePool:
         weakref.finalize(self, _stop_all, self._running)
 
     @contextlib.contextmanager
-    def using(self, model: Path, make: Callable[[Path], LlamaCppEngine]) -> Iterator[LlamaCppEngine]:
+    def using(self, model: Path, make: Callable[[Path], LocalEngine]) -> Iterator[LocalEngine]:
         """The engine of a model, made if there is none; it is not ended in favour of another one while it is used.
 
         Raises `Overloaded` when all places are taken by engines that are in use, and what `make` raises.
@@ -63,7 +63,7 @@ class EnginePool:
             self._leave(running)
 
     @contextlib.asynccontextmanager
-    async def ausing(self, model: Path, make: Callable[[Path], LlamaCppEngine]) -> AsyncIterator[LlamaCppEngine]:
+    async def ausing(self, model: Path, make: Callable[[Path], LocalEngine]) -> AsyncIterator[LocalEngine]:
         """As `using`, for coroutines: another engine is ended on a thread."""
         running, idle = self._take(model, make)
         try:
@@ -103,7 +103,7 @@ class EnginePool:
                 self._running[model] = Running(running.engine)
         return self._lock
 
-    def _take(self, model: Path, make: Callable[[Path], LlamaCppEngine]) -> tuple[Running, list[LlamaCppEngine]]:
+    def _take(self, model: Path, make: Callable[[Path], LocalEngine]) -> tuple[Running, list[LocalEngine]]:
         """The engine of a model, counted as used, and those that have to end before it starts."""
         with self._held():
             running, idle = self._running.pop(model, None), []
@@ -114,7 +114,7 @@ class EnginePool:
             running.calls += 1
         return running, idle
 
-    def _make_room(self) -> list[LlamaCppEngine]:
+    def _make_room(self) -> list[LocalEngine]:
         idle = [model for model, running in self._running.items() if not running.calls]
         excess = len(self._running) + 1 - self.limit
         if excess > len(idle):
@@ -129,7 +129,7 @@ class EnginePool:
             running.calls -= 1
 
 
-def _stop(engines: list[LlamaCppEngine]) -> None:
+def _stop(engines: list[LocalEngine]) -> None:
     for engine in engines:
         engine.stop()
 

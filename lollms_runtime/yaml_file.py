@@ -21,7 +21,7 @@ from lollms_runtime.files import read_text_strict
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-__all__ = ["FieldPath", "YamlFile", "load_yaml", "parse_yaml"]
+__all__ = ["FieldPath", "YamlFile", "is_mapping", "load_yaml", "parse_yaml", "root_of"]
 
 FieldPath: TypeAlias = tuple[str | int, ...]
 
@@ -170,6 +170,21 @@ def parse_yaml(text: str, name: str) -> YamlFile:
     if not isinstance(values, dict):
         raise builder.fail(root, (), "the file must consist of 'name: value' lines.")
     return YamlFile(name, values, builder.lines, text)
+
+
+def root_of(text: str) -> Node | None:
+    """The nodes of a text that `parse_yaml` has accepted, each with where it stands: for who changes a place in it."""
+    from ruamel.yaml import YAML
+
+    root: Node | None = YAML(typ="safe", pure=True).compose(text)
+    return root
+
+
+def is_mapping(node: Node | None) -> bool:
+    """Whether a node has entries: `value` is pairs of nodes then."""
+    from ruamel.yaml.nodes import MappingNode
+
+    return isinstance(node, MappingNode)
 
 
 def _problem(error: Any) -> str:

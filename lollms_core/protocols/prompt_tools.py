@@ -31,7 +31,7 @@ from lollms_core.protocols.prompt_tools_reader import PromptToolsReader
 from lollms_core.protocols.retry import RetryPolicy
 from lollms_core.types import GenerationCall, Message, Part, ReceiptItem, TextPart, Tool, ToolCall
 
-__all__ = ["PromptTools", "chat_codec", "with_prompt_tools"]
+__all__ = ["PromptTools", "chat_codec", "told", "with_prompt_tools"]
 
 _ABOUT = """\
 # Tools
@@ -78,8 +78,8 @@ class PromptTools:
                 f"{target.provider or 'This backend'} is told of tools in the prompt, so that an answer cannot be held "
                 "to a JSON Schema at the same time. Ask for one of them."
             )
-        told = msgspec.structs.replace(call, messages=_told(call), tools=())
-        request = yield from self.codec.prepare(told, target)
+        plain = msgspec.structs.replace(call, messages=told(call), tools=())
+        request = yield from self.codec.prepare(plain, target)
         note = ReceiptItem("tools", "rewritten", f"{target.provider or 'the backend'} is told of them in the prompt")
         return msgspec.structs.replace(request, receipt=(*request.receipt, note))
 
@@ -118,7 +118,7 @@ def _has_tools(call: GenerationCall) -> bool:
     return bool(call.tools) or any(message.tool_calls or message.role == "tool" for message in call.messages)
 
 
-def _told(call: GenerationCall) -> tuple[Message, ...]:
+def told(call: GenerationCall) -> tuple[Message, ...]:
     """The conversation in words: what the tools are, earlier calls, and their results."""
     about = _ABOUT.format(tools="\n".join(map(_described, call.tools))) if call.tools else _OVER
     messages = _in_words(call.messages)

@@ -38,7 +38,8 @@ def calls_of(chunks: Any) -> list[str]:
     """The arguments of streamed tool calls."""
     calls: dict[int, str] = {}
     for chunk in chunks:
-        for call in (chunk.choices[0].delta.tool_calls or ()) if chunk.choices else ():
+        delta = chunk.choices[0].delta if chunk.choices else None  # Azure's filters have none
+        for call in (delta.tool_calls or ()) if delta is not None else ():
             calls[call.index] = calls.get(call.index, "") + (call.function.arguments or "")
     return list(calls.values())
 
@@ -189,8 +190,11 @@ def test_azure_text_tools_and_embeddings(chaos: ChaosServer) -> None:
         create = client.chat.completions.create
         whole = create(model="my deployment", messages=messages(TEXT), max_tokens=9, seed=7)
         assert (whole.choices[0].message.content, whole.model, whole.usage.total_tokens) == (TEXT, "my deployment", 18)
-        chunks = list(create(model="m", messages=messages(TEXT), stream=True))
-        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
+        first, *chunks = create(model="m", messages=messages(TEXT), stream=True)
+        assert (first.choices, len(first.prompt_filter_results)) == ([], 1)  # of the filters, as the last choice is
+        deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
+        assert "".join(delta.content or "" for delta in deltas if delta is not None) == TEXT
+        assert deltas[-1] is None
         asked: dict[str, Any] = {"model": "m", "messages": messages("tool:weather"), "tools": [TOOL]}
         assert [call.function.arguments for call in create(**asked).choices[0].message.tool_calls] == ARGUMENTS
         assert calls_of(create(**asked, stream=True)) == ARGUMENTS
@@ -206,6 +210,12 @@ def test_azure_errors(chaos: ChaosServer) -> None:
         create = client.chat.completions.create
         with pytest.raises(openai.RateLimitError, match="Rate limit reached"):
             create(model="busy", messages=messages("x"))
+        with pytest.raises(openai.BadRequestError, match="our policy") as filtered:
+            create(model="filtered", messages=messages("x"))
+        assert (filtered.value.code, filtered.value.param) == ("content_filter", "prompt")
+        with pytest.raises(openai.NotFoundError) as missing:
+            create(model="nobody", messages=messages("x"))
+        assert missing.value.code == "DeploymentNotFound"
         with pytest.raises(openai.BadRequestError, match="'stream_options' is unsupported"):
             create(model="m", messages=messages("x"), stream=True, stream_options={"include_usage": True})
         with pytest.raises(openai.APIError, match="The engine died"):

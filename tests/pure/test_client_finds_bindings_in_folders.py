@@ -11,9 +11,9 @@ import pytest
 
 import lollms_client.llm_bindings
 from lollms_client import LollmsClient, LollmsLLMBinding, LollmsLLMBindingManager
+from lollms_client.binding_folders import described
 from lollms_client.lollms_llm_binding import get_available_bindings
 from lollms_core.errors import MissingDependency, UnknownBinding
-from lollms_runtime.yaml_file import load_yaml
 
 SHIPPED = [
     "azure_openai",
@@ -87,14 +87,18 @@ def test_the_shipped_ones_are_found_made_and_described() -> None:
     manager = LollmsLLMBindingManager()
     assert manager.get_available_bindings() == get_available_bindings() == SHIPPED
     assert LollmsClient().get_available_llm_bindings() == SHIPPED
+    needed = {
+        "azure_openai": {"azure_endpoint": "https://example.openai.azure.com"},
+        "transformers": {"model_name_or_id": "org/model", "allow_downloads": True},
+    }
     for name in SHIPPED:
-        binding = manager.create_binding(name)
+        binding = manager.create_binding(name, **needed.get(name, {}))
         assert isinstance(binding, LollmsLLMBinding)
         assert binding.binding_name == name
         assert manager.available_bindings[name] is type(binding)
         folder = manager.llm_bindings_dir / name
         assert len((folder / "__init__.py").read_text(encoding="utf-8").splitlines()) <= 250
-        card = load_yaml(folder / "description.yaml").values
+        card = described(folder)
         assert card["binding_name"] == name
         assert {"title", "author", "description", "input_parameters"} <= set(card)
         for parameter in card["input_parameters"]:

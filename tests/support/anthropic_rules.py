@@ -16,7 +16,8 @@ __all__ = ["MODELS", "Model", "problem_of", "signature_of"]
 
 
 class Model(NamedTuple):
-    """`thinking` are the values of its `type` that are taken; `sampling` is all, one or none."""
+    """`thinking` are the values of its `type` that are taken; `sampling` is all, one or none; `prefill` is whether the
+    model goes on with an answer that was begun for it."""
 
     display_name: str
     max_input_tokens: int
@@ -24,6 +25,7 @@ class Model(NamedTuple):
     thinking: tuple[str, ...]
     sampling: str
     efforts: tuple[str, ...] = ()
+    prefill: bool = False
 
 
 _ALL = ("low", "medium", "high", "xhigh", "max")
@@ -33,8 +35,8 @@ MODELS: dict[str, Model] = {
     "claude-opus-4-6": Model(
         "Claude Opus 4.6", 1_000_000, 128_000, ("adaptive", "enabled", "disabled"), "one", (*_ALL[:3], "max")
     ),
-    "claude-sonnet-4-5-20250929": Model("Claude Sonnet 4.5", 200_000, 64_000, ("enabled", "disabled"), "one"),
-    "claude-haiku-4-5-20251001": Model("Claude Haiku 4.5", 200_000, 64_000, ("enabled", "disabled"), "one"),
+    "claude-sonnet-4-5-20250929": Model("Claude Sonnet 4.5", 200_000, 64_000, ("enabled", "disabled"), "one", (), True),
+    "claude-haiku-4-5-20251001": Model("Claude Haiku 4.5", 200_000, 64_000, ("enabled", "disabled"), "one", (), True),
     "claude-broken": Model("It fails half way", 200_000, 64_000, (), "all"),
 }
 
@@ -58,6 +60,7 @@ _SCHEMA_WORDS = {
     "$defs", "definitions", "title", "description", "format", "default", "minItems", "pattern",
 }  # fmt: skip
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 class _Refused(Exception):
@@ -103,7 +106,7 @@ def _check(body: Any, version: str, counting: bool) -> None:
     _check_tuning(body, model)
     _check_thinking(body, model)
     _check_turns(body)
-    _check_tools(body)
+    _check_tools(body, model)
     _check_output(body.get("output_config", {}), model)
 
 
@@ -145,6 +148,7 @@ def _check_turns(body: dict[str, Any]) -> None:
     _need(isinstance(messages, list) and messages, "messages: at least one message is required")
     _need(messages[0].get("role") == "user", 'messages: first message must use the "user" role')
     waiting: list[str] = []
+    called: set[str] = set()
     for at, message in enumerate(messages):
         _need(message.keys() == {"role", "content"}, f"messages.{at}: Extra inputs are not permitted")
         _need(message["role"] in ("user", "assistant"), f"messages: Unexpected role {message['role']!r}.")
@@ -157,12 +161,18 @@ def _check_turns(body: dict[str, Any]) -> None:
         _need(set(answered) == set(waiting), words)
         kinds = [block["type"] for block in blocks]
         _need(kinds[: len(answered)] == ["tool_result"] * len(answered), f"messages.{at}: results must come first")
+        _need(len(set(answered)) == len(answered), f"messages.{at}: each tool_use must have a single result")
         waiting = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        unique = len(set(waiting)) == len(waiting) and not called & set(waiting)
+        _need(unique, f"messages.{at}.content.0: `tool_use` ids must be unique")
+        called |= set(waiting)
         if waiting and body.get("thinking", {}).get("type") == "enabled" and at == len(messages) - 2:
             words = f"messages.{at}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{kinds[0]}`."
             _need(kinds[0] in ("thinking", "redacted_thinking"), words)
     last = messages[-1]
     if last["role"] == "assistant":
+        words = "This model does not support assistant message prefill. The conversation must end with a user message."
+        _need(MODELS[body["model"]].prefill, words)
         text = list(_blocks(last["content"]))[-1].get("text", "")
         _need(text == text.rstrip(), "messages: final assistant content cannot end with trailing whitespace")
 
@@ -202,19 +212,26 @@ def _check_block(block: dict[str, Any], role: str, where: str) -> None:
             _check_block(part, "user", f"{where}.content.{number}")
 
 
-def _check_tools(body: dict[str, Any]) -> None:
+def _check_tools(body: dict[str, Any], model: Model) -> None:
     tools = body.get("tools", [])
     for at, tool in enumerate(tools):
         _need({"name", "input_schema"} <= tool.keys(), f"tools.{at}.custom.input_schema: Field required")
         known = {"name", "input_schema", "description", "strict", "cache_control", "type"}
         _need(tool.keys() <= known, f"tools.{at}: Extra inputs are not permitted")
         _need(tool["input_schema"].get("type") == "object", f"tools.{at}.custom.input_schema.type: Field required")
+        words = f"tools.{at}.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level"
+        _need(not {"oneOf", "allOf", "anyOf"} & tool["input_schema"].keys(), words)
+        words = f"tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
+        _need(_TOOL_NAME.fullmatch(tool["name"]), words)
     _need(tools or "tool_choice" not in body, "tool_choice: may only be specified while providing `tools`.")
     kinds = {block.get("type") for message in body["messages"] for block in _blocks(message["content"])}
     words = "Requests which include `tool_use` or `tool_result` blocks must define tools."
     _need(tools or not kinds & {"tool_use", "tool_result"}, words)
     choice = body.get("tool_choice", {"type": "auto"})
     _need(choice.get("type") in ("auto", "any", "tool", "none"), "tool_choice: Input tag is not expected")
+    if choice["type"] in ("any", "tool"):
+        thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive") or model.thinking == ("adaptive",)
+        _need(not thinks, "Thinking may not be enabled when tool_choice forces tool use.")
     if choice["type"] == "tool":
         _need(choice.get("name") in [tool["name"] for tool in tools], f"Tool {choice.get('name')!r} not found")
 

@@ -31,6 +31,7 @@ TWICE = frozenset(
         "test_gemini_speaks_on_every_face",
         "test_claude_answers_alike_on_every_face",
         "test_native_turns_reach_their_provider",
+        "test_transformers_behind_the_server",
         "test_server_learns_what_a_model_refuses",
         "test_safety_unread_streams_cost_little",
         "test_idle_and_deaf_callers_cost_little",

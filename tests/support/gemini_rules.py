@@ -43,7 +43,8 @@ _TYPES: dict[str, dict[str, Any]] = {
     },
     "Blob": {"mimeType": _TEXT, "data": _TEXT},
     "FunctionCall": {"id": _TEXT, "name": _TEXT, "args": _ANY},
-    "FunctionResponse": {"id": _TEXT, "name": _TEXT, "response": _ANY},
+    "FunctionResponse": {"id": _TEXT, "name": _TEXT, "response": _ANY, "parts": ["FunctionResponsePart"]},
+    "FunctionResponsePart": {"inlineData": "Blob"},
     "Tool": {"functionDeclarations": ["FunctionDeclaration"]},
     "FunctionDeclaration": {
         "name": _TEXT,
@@ -177,6 +178,9 @@ def _meaning(body: dict[str, Any]) -> dict[str, Any] | None:
             return _invalid("Please use a valid role: user, model.")
         if any(len(set(part) - {"thought", "thoughtSignature"}) != 1 for part in content["parts"]):
             return _invalid(f"contents[{place}].parts[0].data: required oneof field 'data' must have one value")
+        if any(part.get("text") == "" and "thoughtSignature" not in part for part in content["parts"]):
+            said = "required oneof field 'data' must have one initialized field\n"
+            return _invalid(f"* GenerateContentRequest.contents[{place}].parts[0].data: {said}")
     return _answered(contents)
 
 

@@ -19,6 +19,7 @@ from lollms_client.http_binding import HttpBinding
 from lollms_client.lollms_llm_binding import LollmsLLMBinding, LollmsLLMBindingManager
 from lollms_core.errors import UnsupportedFeature, UpstreamError
 from lollms_core.protocols.base import HttpRequest, Target
+from lollms_core.protocols.prompt_tools import PromptTools
 from lollms_core.types import GenerationCall, ImagePart, Message, Tool
 from tests.support.ollama_server import png
 
@@ -109,7 +110,9 @@ def row_of(name: str) -> Row:
     if not issubclass(kind, HttpBinding):
         return Row((*start, *_of_engine(name, kind), checked))
     binding = _made(name, kind)
-    codec = binding.codec
+    codec: Any = binding.codec
+    if isinstance(codec, PromptTools):
+        codec = codec.codec  # it is the protocol of the one inside
     return Row(
         (
             *start,

@@ -7,6 +7,8 @@ It refuses, in the provider's own form, a wrong path, query or key header (also 
 that the reference does not list, too many stops, schemas and images that the provider does not take, and ids of tool
 calls that it did not give. The answer is the last message; `tool:NAME` calls that tool for two cities; the model
 `thinker` thinks first; `busy` is overloaded (429, with Retry-After) and `breaks` breaks in the middle of its answer.
+Azure has its filters, too: what they found stands in chunks of their own, `filtered` is a prompt that they stop, and
+there is no deployment `nobody`. Perplexity calls tools in words if its prompt says how.
 """
 
 from __future__ import annotations
@@ -38,6 +40,16 @@ _BASES = {
     "open_router": "/api/v1",
     "openwebui": "/api",
     "perplexity": "",
+}
+_SAFE = {"content_filter_results": {"hate": {"filtered": False, "severity": "safe"}}}
+_NOBODY = {"id": "", "object": "", "created": 0, "model": ""}  # a chunk of Azure's filters
+_AZURE_REFUSES = {
+    "filtered": (
+        400,
+        "prompt",
+        "The response was filtered due to the prompt triggering our policy.",
+    ),
+    "nobody": (404, "deployment", "The API deployment for this resource does not exist."),
 }
 _COMMENTS = {"open_router": b": OPENROUTER PROCESSING\n\n", "deepseek": b": keep-alive\n\n"}
 
@@ -93,6 +105,8 @@ async def _answered(connection: Connection, seen: Seen, name: str, rules: Rules,
             raise Refusal(404, "path", "Not Found")
         return await _embedded(connection, body)
     _check_body(body, name, rules)
+    if name.startswith("azure") and model in _AZURE_REFUSES:
+        raise Refusal(*_AZURE_REFUSES[model])
     if model == "busy":
         raise Refusal(429, "", "Rate limit reached")
     if body.get("stream"):
@@ -100,6 +114,9 @@ async def _answered(connection: Connection, seen: Seen, name: str, rules: Rules,
     whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "usage": USAGE}
     message, finish = _message(body, rules, model)
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    if name.startswith("azure"):
+        choice |= _SAFE
+        whole["prompt_filter_results"] = [{"prompt_index": 0, **_SAFE}]
     await _json(connection, {**whole, "choices": [choice]})
 
 
@@ -128,6 +145,16 @@ def _check_body(body: dict[str, Any], name: str, rules: Rules) -> None:
         raise Refusal(400, "response_format", "This response_format type is unavailable now")
     for message in body["messages"]:
         _check_message(message, name, rules, bool(body.get("tools")))
+    if name == "perplexity":
+        _check_turns([message["role"] for message in body["messages"]])
+
+
+def _check_turns(roles: list[str]) -> None:
+    """As Perplexity wants them: instructions first, then turns of the user and of the assistant by turns."""
+    while roles[:1] == ["system"]:
+        roles = roles[1:]
+    if any(role != ("user", "assistant")[place % 2] for place, role in enumerate(roles)) or len(roles) % 2 == 0:
+        raise Refusal(400, "messages", "user or tool message(s) should alternate with assistant message(s)")
 
 
 def _check_message(message: dict[str, Any], name: str, rules: Rules, tools: bool) -> None:
@@ -150,18 +177,23 @@ def _check_message(message: dict[str, Any], name: str, rules: Rules, tools: bool
     ids = [call["id"] for call in calls] + ([message["tool_call_id"]] if message["role"] == "tool" else [])
     if name == "mistral" and not all(re.fullmatch("[a-zA-Z0-9]{9}", each) for each in ids):
         raise Refusal(400, "id", "Tool call id must be a-z, A-Z, 0-9, with a length of 9.")
-    if name == "deepseek" and tools and calls and "reasoning_content" not in message:
+    if name == "deepseek" and tools and message["role"] == "assistant" and "reasoning_content" not in message:
         raise Refusal(400, "reasoning_content", "Missing `reasoning_content` field in the assistant message")
 
 
 def _error(refusal: Refusal, form: str) -> bytes:
     status, field, words = refusal.status, refusal.field, refusal.words
     code = {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(status, "unsupported_parameter" if field else None)
+    if form == "azure" and field == "prompt":
+        inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {"filtered": True}}}
+        told = {"message": words, "type": None, "param": field, "code": "content_filter", "status": status}
+        return json.dumps({"error": {**told, "innererror": inner}}).encode()
+    azure = {401: "401", 404: "DeploymentNotFound" if field == "deployment" else "404", 429: "429"}
     kind = "BadRequestError" if status == 400 else "invalid_request_error"
     flat = {"object": "error", "message": words, "type": kind, "param": field or None, "code": status}
     forms: dict[str, Any] = {
         "openai": {"error": {"message": words, "type": "invalid_request_error", "param": field or None, "code": code}},
-        "azure": {"error": {"code": str(status) if status in (401, 404, 429) else code, "message": words}},
+        "azure": {"error": {"code": azure.get(status, code), "message": words}},
         "numbered": {"error": {"code": status, "message": words, "metadata": {}}, "user_id": "user_1"},
         "detail": {"detail": [{"loc": ["body", field], "msg": words, "type": "extra_forbidden"}]}
         if status == 422
@@ -188,6 +220,9 @@ def _message(body: dict[str, Any], rules: Rules, model: str) -> tuple[dict[str, 
     message: dict[str, Any] = {"content": said}
     if model == "thinker":
         message |= _thoughts(said, rules.thoughts)
+    if said.startswith("tool:") and "tools" not in rules.fields.split() and "<tool_call>" in str(body["messages"][0]):
+        calls = [json.dumps({"name": said[5:], "arguments": {"city": city}}, ensure_ascii=False) for city in CITIES]
+        return {"content": "".join(f"\n<tool_call>\n{call}\n</tool_call>" for call in calls)}, "stop"
     if said.startswith("tool:") and body.get("tools"):
         message["content"] = None
         message["tool_calls"] = [_call(index, said[5:]) for index in range(len(CITIES))]
@@ -245,8 +280,11 @@ async def _streamed(connection: Connection, body: dict[str, Any], name: str, rul
     else:
         deltas = _deltas(message)
     await connection.packet(stream_head())
+    more = _SAFE if name.startswith("azure") else {}
+    if more:
+        await connection.packet(chunk(_event({**_NOBODY, "choices": [], "prompt_filter_results": [more]})))
     for delta in [{"role": "assistant", "content": ""}, *deltas]:
-        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        choice = {"index": 0, "delta": delta, "finish_reason": None, **more}
         await connection.packet(chunk(comment + _event({**common, "choices": [choice], **every})))
     if model == "breaks":
         broken = {"error": {"message": "The engine died", "type": "server_error", "code": 502}}
@@ -255,6 +293,9 @@ async def _streamed(connection: Connection, body: dict[str, Any], name: str, rul
     if name == "groq":
         last = {"x_groq": {"id": "req_1", "usage": USAGE}}
     end = _event({**common, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": finish}], **last})
+    if more:  # of a filter that runs beside the answer
+        checked = {"index": 0, "finish_reason": None, **more, "content_filter_offsets": {"check_offset": 9}}
+        end += _event({**_NOBODY, "choices": [checked], "usage": None})
     if wanted:
         end += _event({**common, "choices": [], "usage": USAGE})
     if rules.done:

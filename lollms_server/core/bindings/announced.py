@@ -1,4 +1,4 @@
-"""Types whose instance files load as they are while this version cannot do their work: requests are refused with 501."""
+"""Types whose instance files load as they are while this version cannot do their work: requests are refused (501)."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ class AnnouncedBinding(NativeBinding):
         return True, self._not_yet().message
 
     def _not_yet(self) -> UnsupportedFeature:
-        return UnsupportedFeature(f"Bindings of the type {self.binding_type_name} make no {self.makes} in this version.")
+        return UnsupportedFeature(f"Instances of {self.binding_type_name} make no {self.makes} in this version.")
