@@ -34,13 +34,14 @@ def ask(question: Answer[T], fetch: Callable[[HttpRequest], HttpResponse]) -> T:
 
 
 def described(model: ModelInfo, *, sure: bool = True) -> dict[str, Any]:
-    """A model as a dictionary: `model_name`, `context_size` in tokens if known, what it can do, and all else known.
+    """A model as a dictionary: `model_name`, what it can do, all else known, and the sizes that are known, in tokens:
+    `context_size`, and `max_output_tokens` of one answer.
 
     With `sure` False, what it cannot do is left out, because the backend may simply not have said it.
     """
     known: dict[str, Any] = {"model_name": model.name}
-    if model.context_size is not None:
-        known["context_size"] = model.context_size
+    sizes = {"context_size": model.context_size, "max_output_tokens": model.max_output_tokens}
+    known.update((name, size) for name, size in sizes.items() if size is not None)
     abilities = {
         "supports_vision": model.supports_vision,
         "supports_audio": model.supports_audio,
