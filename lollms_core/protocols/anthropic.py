@@ -18,6 +18,12 @@ from typing import Any
 from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.protocols.anthropic_models import ModelProfile, profile_of
 from lollms_core.protocols.anthropic_reader import MessagesReader
+from lollms_core.protocols.anthropic_thinking import (
+    add_effort,
+    add_thinking,
+    begins_without_thoughts,
+    tidy_thinking,
+)
 from lollms_core.protocols.anthropic_turns import conversation, used_tools
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
 from lollms_core.protocols.http_errors import http_error, problem_of, scrub, secrets_of
@@ -44,11 +50,11 @@ _SAMPLING = ("temperature", "top_p", "top_k")
 _EXTRAS = frozenset({"metadata", "service_tier", "inference_geo", "cache_control"})
 _NEEDED = frozenset({"max_tokens"})
 
-_LEAST_BUDGET, _USUAL_BUDGET = 1024, 16_000  # tokens
 _LEAST_TOP_P = 0.95  # with thoughts
 
 _TOO_LONG = re.compile(r"prompt is too long|exceeds? (?:the )?(?:model's )?context (?:limit|window)", re.IGNORECASE)
 _NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
+_NO_PREFILL = re.compile(r"does not support assistant message prefill", re.IGNORECASE)
 
 
 class MessagesCodec:
@@ -71,8 +77,9 @@ class MessagesCodec:
         """
         model = model_named(call.model, target)
         profile = profile_of(model)
-        fields, receipt = self.plan(call.params, profile, target.lessons)
         system, turns, moved = conversation(call.messages)
+        unsigned = begins_without_thoughts(turns)
+        fields, receipt = self.plan(call.params, profile, target.lessons, offers=bool(call.tools), unsigned=unsigned)
         choice = fields.pop("tool_choice", None)
         body: dict[str, Any] = {"model": model, "max_tokens": profile.max_output, "messages": turns, **fields}
         receipt += moved
@@ -81,9 +88,9 @@ class MessagesCodec:
             system, receipt = f"{system}\n\n{told}" if system and told else system or told, receipt + more
         if system:
             body["system"] = system
-        tools = [_tool(tool) for tool in call.tools]
-        if tools:
-            body["tools"] = tools
+        if call.tools:
+            body["tools"] = [_tool(tool) for tool in call.tools]
+            receipt += _told_in_words(call.tools)
             if choice is not None:
                 body["tool_choice"] = choice
         else:
@@ -100,9 +107,18 @@ class MessagesCodec:
         )
 
     def plan(
-        self, params: Params, profile: ModelProfile, lessons: Sequence[Lesson] = ()
+        self,
+        params: Params,
+        profile: ModelProfile,
+        lessons: Sequence[Lesson] = (),
+        *,
+        offers: bool = False,
+        unsigned: bool = False,
     ) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
-        """The parameters as a model takes them, under the names there, and what was not done as asked."""
+        """The parameters as a model takes them, under the names there, and what was not done as asked.
+
+        `offers` says that there are tools to choose from; `unsigned` is that of `tidy_thinking`.
+        """
         fields: dict[str, Any] = {}
         receipt: list[ReceiptItem] = []
         for name, value in finite(params).items():
@@ -112,15 +128,17 @@ class MessagesCodec:
                 receipt.append(_unknown(name))
         for name, value in params.extra.items():
             if name in ("thinking", "think"):
-                _add_thinking(fields, value, profile, receipt)
+                add_thinking(fields, value, profile, receipt)
             elif name == "effort":
-                _add_effort(fields, value, profile, receipt)
+                add_effort(fields, value, profile, receipt)
             elif name == "tool_choice":
                 fields["tool_choice"] = _choice(value)
             elif name in _EXTRAS:
                 fields[name] = value
             else:
                 receipt.append(_unknown(name))
+        forced = offers and fields.get("tool_choice", {}).get("type") in ("any", "tool")
+        tidy_thinking(fields, receipt, forced=forced, unsigned=unsigned)
         _tidy_stops(fields, receipt)
         _tidy_sampling(fields, profile, receipt)
         if lessons:
@@ -150,7 +168,8 @@ class MessagesCodec:
     def error(self, response: HttpResponse, target: Target) -> LollmsError:
         """The typed error for a response whose status is not 2xx.
 
-        An unknown model and a conversation that is too long have no type of their own: their messages tell them.
+        An unknown model, a conversation that is too long and an answer that cannot be continued have no type of their
+        own: their messages tell them.
         """
         problem = problem_of(decode_lenient(response.body))
         told = response
@@ -170,6 +189,8 @@ def _code_of(kind: str, message: str, status: int) -> str:
         return "model_not_found"
     if kind == "invalid_request_error" and _TOO_LONG.search(message):
         return "context_length_exceeded"
+    if kind == "invalid_request_error" and _NO_PREFILL.search(message):
+        return "not_supported_error"
     return ""
 
 
@@ -247,68 +268,6 @@ def _tidy_sampling(fields: dict[str, Any], profile: ModelProfile, receipt: list[
         leave_out("top_p", "the model takes it without a temperature only")
 
 
-def _add_thinking(fields: dict[str, Any], value: object, profile: ModelProfile, receipt: list[ReceiptItem]) -> None:
-    """`thinking` in the form that the model takes.
-
-    `value` is a switch, a budget in tokens, how hard to think in a word, or the API's own object, which passes as it
-    is. Raises `InvalidRequest` for anything else.
-    """
-    if isinstance(value, Mapping) and isinstance(value.get("type"), str):
-        fields["thinking"] = dict(value)
-        return
-    if isinstance(value, str) and 0 < len(value) <= 32:
-        if value in ("none", "off"):
-            value = False
-        else:
-            if profile.thinking != "none":
-                _add_effort(fields, value, profile, receipt)
-            value = True
-    if not isinstance(value, int) or value < 0:
-        raise InvalidRequest(
-            'Parameter thinking must be true, false, a number of tokens, a level such as "low", or an object with a '
-            "type.",
-            param="thinking",
-        )
-    if not value:
-        _think_not(fields, profile, receipt)
-    elif profile.thinking == "none":
-        receipt.append(ReceiptItem("thinking", "dropped", "the model does not think"))
-    elif profile.thinking == "adaptive" or (profile.thinking == "either" and value is True):
-        fields["thinking"] = {"type": "adaptive", **({"display": "summarized"} if profile.hides else {})}
-        if value is not True:
-            receipt.append(ReceiptItem("thinking", "rewritten", "the model decides itself how much it thinks"))
-    else:
-        fields["thinking"] = {"type": "enabled", "budget_tokens": _budget(value, fields, profile)}
-
-
-def _add_effort(fields: dict[str, Any], value: object, profile: ModelProfile, receipt: list[ReceiptItem]) -> None:
-    if profile.efforts:
-        fields.setdefault("output_config", {})["effort"] = value
-    else:
-        receipt.append(ReceiptItem("effort", "dropped", "the model has no levels of effort"))
-
-
-def _think_not(fields: dict[str, Any], profile: ModelProfile, receipt: list[ReceiptItem]) -> None:
-    if profile.thinks == "always":
-        receipt.append(ReceiptItem("thinking", "dropped", "the model always thinks"))
-    elif profile.thinks == "unless":
-        fields["thinking"] = {"type": "disabled"}
-
-
-def _budget(value: int, fields: Mapping[str, Any], profile: ModelProfile) -> int:
-    """How many tokens to think: what was asked for, else half of all, which must leave some for the answer."""
-    if value is not True:
-        return value
-    most = int(fields.get("max_tokens", profile.max_output))
-    if most <= _LEAST_BUDGET:
-        raise InvalidRequest(
-            f"Thinking needs {_LEAST_BUDGET} tokens beside those of the answer: set max_tokens above that, or turn "
-            "thinking off.",
-            param="max_tokens",
-        )
-    return max(_LEAST_BUDGET, min(_USUAL_BUDGET, most // 2))
-
-
 _CHOICES = {"auto": "auto", "any": "any", "required": "any", "none": "none"}
 
 
@@ -334,10 +293,29 @@ def _choice(value: object) -> dict[str, Any]:
 # ---- tools and schemas ---------------------------------------------------------------------------------------------
 
 
+_UNIONS = frozenset({"anyOf", "oneOf", "allOf"})
+
+
 def _tool(tool: Tool) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "object", **(tool.parameters or {"properties": {}})}
-    described = {"description": tool.description} if tool.description else {}
-    return {"name": tool.name, **described, "input_schema": schema}
+    """A tool as it is offered. Unions at the head of a schema are refused there, so they are told in words."""
+    unions = {name: value for name, value in tool.parameters.items() if name in _UNIONS}
+    rest = {name: value for name, value in tool.parameters.items() if name not in unions}
+    told = [tool.description] if tool.description else []
+    if unions:
+        told.append(f"The arguments must obey this JSON Schema, too: {encode_json(unions).decode()}")
+    described = {"description": "\n\n".join(told)} if told else {}
+    return {"name": tool.name, **described, "input_schema": {"type": "object", **(rest or {"properties": {}})}}
+
+
+def _told_in_words(tools: Sequence[Tool]) -> tuple[ReceiptItem, ...]:
+    """What the receipt says of tools whose schemas are not sent as they are."""
+    reason = "anthropic takes no {} at the head of the schema of {}; the description tells it"
+    return tuple(
+        ReceiptItem("tools", "rewritten", reason.format(name, tool.name[:100]))
+        for tool in tools
+        for name in tool.parameters
+        if name in _UNIONS
+    )
 
 
 def _add_schema(

@@ -70,7 +70,7 @@ class AnthropicCatalog(Catalog):
     def model(self, name: str, target: Target) -> Answer[ModelInfo]:
         name = model_named(name, target)
         try:
-            response = yield messages_request(target, f"/models/{quote(name, safe='')}")
+            response = yield messages_request(target, f"/models/{_segment(name)}")
         except InvalidRequest as error:
             if error.status == 404:
                 raise unknown_model(name, target) from error
@@ -98,6 +98,16 @@ class AnthropicCatalog(Catalog):
         if counted < 0:
             raise ProtocolError(f"{target.provider or 'The backend'} sent a negative number of tokens.")
         return counted, True
+
+
+def _segment(name: str) -> str:
+    """A model's name as one segment of a path. Raises `InvalidRequest` for names that mean another place."""
+    if not name.strip("."):
+        raise InvalidRequest(f"{name[:100]!r} is no name of a model.", param="model_name")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError:
+        raise InvalidRequest("The model's name has half of a character in it.", param="model_name") from None
 
 
 def _models(target: Target, **query: object) -> HttpRequest:

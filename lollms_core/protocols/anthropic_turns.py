@@ -2,14 +2,15 @@
 
 Instructions stand beside the turns, not among them. Turns of the user and of the assistant alternate and the user
 begins, so neighbours of one role become one turn; results of tools are the user's, and come before anything else in
-the turn. Texts must not be empty, so blank ones are left out. Ids of calls have few letters; those of other providers
-are rewritten, the same way wherever they stand.
+the turn. Texts must not be empty, so blank ones are left out. Ids of calls have few letters and none may stand there
+twice; those of other providers, some of which count anew in each answer, are rewritten, with their results.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ def conversation(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]
     system: list[str] = []
     turns: list[_Turn] = []
     receipt: list[ReceiptItem] = []
+    ids = _Ids()
     for message in messages:
         if message.images and message.role in ("system", "assistant"):
             raise UnsupportedFeature("anthropic takes images of the user and of tools only.")
@@ -47,7 +49,7 @@ def conversation(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]
                     reason = "anthropic takes instructions before the conversation only"
                     receipt.append(ReceiptItem("system", "rewritten", reason))
             continue
-        blocks = _blocks(message)
+        blocks = _blocks(message, ids)
         if not blocks:
             continue
         role = "assistant" if message.role == "assistant" else "user"
@@ -88,16 +90,19 @@ def _turn(role: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"role": role, "content": blocks}
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
+def _blocks(message: Message, ids: _Ids) -> list[dict[str, Any]]:
     if message.role == "tool":
-        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id or "")}
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": ids.answered(message.tool_call_id or "")}
         if content := _parts(message.parts):
             result["content"] = content if message.images else message.text
         return [result]
     if (native := _native(message)) is not None:
+        for block in native:
+            if block["type"] == "tool_use" and isinstance(call_id := block.get("id"), str):
+                ids.keep(call_id)
         return native
     calls = [
-        {"type": "tool_use", "id": _id(call.id), "name": call.name, "input": call.arguments}
+        {"type": "tool_use", "id": ids.called(call.id), "name": call.name, "input": call.arguments}
         for call in message.tool_calls
     ]
     return [*_parts(message.parts), *calls]
@@ -134,5 +139,32 @@ def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _id(call_id: str) -> str:
-    return _NOT_IN_IDS.sub("_", call_id) or "call"
+class _Ids:
+    """Ids of calls as they are sent; what answers a call gets the id that the call was given."""
+
+    def __init__(self) -> None:
+        self._sent: set[str] = set()
+        self._times: dict[str, int] = {}
+        self._waiting: dict[str, deque[str]] = {}  # by the id in the message: calls that are not yet answered
+
+    def called(self, call_id: str) -> str:
+        """The id of one more call."""
+        plain = sent = _NOT_IN_IDS.sub("_", call_id) or "call"
+        while sent in self._sent:
+            times = self._times[plain] = self._times.get(plain, 1) + 1
+            sent = f"{plain}_{times}"
+        return self._asked(call_id, sent)
+
+    def keep(self, call_id: str) -> str:
+        """A call that goes back with the id that it came with."""
+        return self._asked(call_id, call_id)
+
+    def _asked(self, call_id: str, sent: str) -> str:
+        self._sent.add(sent)
+        self._waiting.setdefault(call_id, deque()).append(sent)
+        return sent
+
+    def answered(self, call_id: str) -> str:
+        """The id for a result: of the first call that waits for one."""
+        waiting = self._waiting.get(call_id)
+        return waiting.popleft() if waiting else _NOT_IN_IDS.sub("_", call_id) or "call"

@@ -17,7 +17,15 @@ from urllib.parse import quote
 from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
 from lollms_core.protocols.gemini_contents import conversation
-from lollms_core.protocols.gemini_errors import PENALTY, SIGNATURE, SYSTEM, gemini_error
+from lollms_core.protocols.gemini_errors import (
+    LEVEL,
+    NO_THINKING,
+    PENALTY,
+    SIGNATURE,
+    SYSTEM,
+    THOUGHTS,
+    gemini_error,
+)
 from lollms_core.protocols.gemini_plan import planned, tool_choice
 from lollms_core.protocols.gemini_reader import GeminiReader
 from lollms_core.protocols.http_errors import secrets_of
@@ -30,6 +38,7 @@ __all__ = ["KEY_HEADER", "GeminiCodec", "gemini_request", "model_path"]
 KEY_HEADER = "x-goog-api-key"
 
 _COLLECTIONS = ("models", "tunedModels")
+_SAYS_NOTHING = frozenset({"type", "title", "description", "required", "$schema", "$id", "$defs", "definitions"})
 
 
 class GeminiCodec:
@@ -50,17 +59,18 @@ class GeminiCodec:
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
-        Raises `InvalidRequest` for a call without a model and for values that cannot be sent, `UnsupportedFeature` for
-        images in messages that cannot hold them, `ConfigError` for a key that cannot be a header.
+        Raises `InvalidRequest` for a call without a model or a message and for values that cannot be sent,
+        `UnsupportedFeature` for images in instructions and for schemas that no answer can be held to there,
+        `ConfigError` for a key that cannot be a header.
         """
         known = {lesson.field for lesson in target.lessons}
         body, receipt = conversation(call.messages, apart=SYSTEM not in known, sign=SIGNATURE in known)
         optional = [SYSTEM] if SYSTEM in body else []
         if any(message.tool_calls for message in call.messages):
             optional.append(SIGNATURE)
-        config, more = planned(call.params, target)
+        config, more = planned(call.params, target, call.model or target.model)
         receipt += more
-        optional += [*config, PENALTY]
+        optional += [*config, PENALTY, NO_THINKING, LEVEL, THOUGHTS]
         if call.schema is not None:
             schema, items = reduced(call.schema, GEMINI_SCHEMAS)
             config.update(responseMimeType="application/json", responseJsonSchema=schema)
@@ -73,6 +83,8 @@ class GeminiCodec:
             receipt += more
         if (choice := tool_choice(call)) is not None:
             body["toolConfig"] = {"functionCallingConfig": choice}
+        elif "tool_choice" in call.params.extra and not call.tools:
+            receipt.append(ReceiptItem("tool_choice", "dropped", "there are no tools to choose from"))
         if safety := target.options.get("safety_settings"):
             body["safetySettings"] = _safety(safety)
         verb = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
@@ -152,11 +164,19 @@ def _declared(tools: Sequence[Tool]) -> tuple[list[dict[str, Any]], list[Receipt
     receipt: list[ReceiptItem] = []
     for tool in tools:
         one: dict[str, Any] = {"name": tool.name, "description": tool.description}
-        if tool.parameters.get("properties"):
-            one["parametersJsonSchema"], items = reduced(tool.parameters, GEMINI_SCHEMAS)
+        if any(_restricts(name, value) for name, value in tool.parameters.items()):
+            schema, items = reduced(tool.parameters, GEMINI_SCHEMAS)
+            if not {"type", "anyOf", "$ref"} & schema.keys():
+                schema["type"] = "object"  # without which a function cannot be demanded
+            one["parametersJsonSchema"] = schema
             receipt += items
         declared.append(one)
     return declared, receipt
+
+
+def _restricts(name: str, value: object) -> bool:
+    """Whether a keyword of a schema of arguments says that there are any."""
+    return bool(value) and not isinstance(value, bool) and name not in _SAYS_NOTHING
 
 
 def _safety(settings: object) -> list[dict[str, Any]]:

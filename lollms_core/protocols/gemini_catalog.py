@@ -1,7 +1,8 @@
 """What the Gemini API tells beside answers: its models, page by page, with their limits; tokens, counted exactly; and
 embeddings.
 
-It does not say which models can see or call tools, so all are taken to; a model that cannot refuses in words.
+It does not say which models can see or call tools, so all that answer are taken to; a model that cannot refuses in
+words.
 """
 
 from __future__ import annotations
@@ -140,10 +141,14 @@ def _model(entry: dict[str, Any]) -> ModelInfo | None:
     name = entry.get("name")
     if not isinstance(name, str) or not name:
         return None
+    methods = entry.get("supportedGenerationMethods")
+    answers = isinstance(methods, list) and "generateContent" in methods
     return ModelInfo(
         name=_plain_name(name),
         context_size=_size(entry.get("inputTokenLimit")),
         max_output_tokens=_size(entry.get("outputTokenLimit")),
+        supports_vision=answers,
+        supports_tools=answers,
         details={key: value for key, value in entry.items() if key != "name"},
     )
 

@@ -1,7 +1,9 @@
 """A conversation as the Gemini API wants it: `contents` of the roles user and model, and `systemInstruction`.
 
-Results of tools are parts of a turn of the user, those of one round together, and name the tool they come from. A turn
-of the model that is kept in its own form goes back as that.
+Neighbours of the model become one turn, and calls of tools stand behind a turn of the user, without which they are
+refused. Results of tools are parts of a turn of the user, those of one round together, and name their tool; images
+of a result stand inside of it, which newer models take. Texts must not be empty, so empty ones are left out. A turn of
+the model that is kept in its own form goes back as that.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lollms_core.errors import UnsupportedFeature
+from lollms_core.errors import InvalidRequest, UnsupportedFeature
 from lollms_core.protocols.gemini_errors import SYSTEM
 from lollms_core.protocols.gemini_reader import PROTOCOL
 from lollms_core.types import ImagePart, Message, Part, ReceiptItem
@@ -25,6 +27,8 @@ https://ai.google.dev/gemini-api/docs/thought-signatures"""
 _OWN_FIELDS = frozenset({"text", "thought", "thoughtSignature", "functionCall", "inlineData", "partMetadata"})
 """What the parts have that a model writes which is offered nothing but functions."""
 
+_OPENING = "…"
+
 
 def conversation(
     messages: Sequence[Message], *, apart: bool = True, sign: bool = False
@@ -32,17 +36,21 @@ def conversation(
     """The fields of the body that hold the messages, and what was not done as asked.
 
     Without `apart` the system prompt goes into the user's first turn, for models that have no place for it. With `sign`
-    calls of tools without a signature get one that stands for none. Raises `UnsupportedFeature` for images in messages
-    of the system and of tools.
+    calls of tools without a signature get one that stands for none. Raises `InvalidRequest` where nothing is said,
+    `UnsupportedFeature` for images in messages of the system.
     """
     receipt: list[ReceiptItem] = []
     told = [message for message in messages if message.role == "system"]
     for message in messages:
-        if message.images and message.role in ("system", "tool"):
-            raise UnsupportedFeature("gemini takes images in the user's and the model's messages only.")
+        if message.images and message.role == "system":
+            raise UnsupportedFeature("gemini takes no images in the system's messages.")
     contents = _contents([message for message in messages if message.role != "system"])
     if any(message.role == "system" for message in messages[len(told) :]):
         receipt.append(ReceiptItem("messages", "rewritten", "gemini has one system prompt, at the head of all"))
+    if contents and contents[0]["role"] == "model" and any(_is_call(part) for part in contents[0]["parts"]):
+        contents.insert(0, {"role": "user", "parts": [{"text": _OPENING}]})
+        reason = "gemini wants the user to speak before tools are called; a turn without words stands there"
+        receipt.append(ReceiptItem("messages", "rewritten", reason))
     body: dict[str, Any] = {"contents": contents}
     if system := "\n\n".join(text for message in told if (text := message.text)):
         if apart and contents:
@@ -51,6 +59,8 @@ def conversation(
             _fold_in(contents, system)
             if not apart:
                 receipt.append(ReceiptItem("system", "rewritten", "the model knows none; the first turn holds it"))
+    if not contents:
+        raise InvalidRequest("There is no message to answer: write something for the user.", param="messages")
     if sign and _sign(contents):
         receipt.append(ReceiptItem("tool_calls", "rewritten", "calls that the model did not sign are marked as such"))
     return body, receipt
@@ -88,6 +98,8 @@ def _contents(messages: Sequence[Message]) -> list[dict[str, Any]]:
             response: dict[str, Any] = {"name": name, "response": {"output": message.text}}
             if known:
                 response["id"] = message.tool_call_id
+            if message.images:
+                response["parts"] = [_part(image) for image in message.images]
             if not answering:
                 contents.append({"role": "user", "parts": []})
             contents[-1]["parts"].append({"functionResponse": response})
@@ -99,8 +111,10 @@ def _contents(messages: Sequence[Message]) -> list[dict[str, Any]]:
             called.update((call.id, (call.name, parts is None or call.id in native)) for call in message.tool_calls)
             parts = _said(message) if parts is None else parts
         else:
-            parts = [_part(part) for part in message.parts]
-        if parts:
+            parts = _parts(message)
+        if parts and message.role == "assistant" and contents and contents[-1]["role"] == "model":
+            contents[-1]["parts"].extend(parts)
+        elif parts:
             contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
             answering = False
     return contents
@@ -123,9 +137,14 @@ def _returned(message: Message) -> list[dict[str, Any]] | None:
 
 
 def _said(message: Message) -> list[dict[str, Any]]:
-    parts = [_part(part) for part in message.parts if isinstance(part, ImagePart) or part.text]
     calls = message.tool_calls
-    return parts + [{"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}} for call in calls]
+    return _parts(message) + [
+        {"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}} for call in calls
+    ]
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    return [_part(part) for part in message.parts if isinstance(part, ImagePart) or part.text]
 
 
 def _part(part: Part) -> dict[str, Any]:

@@ -25,21 +25,43 @@ from lollms_core.protocols.http_errors import Problem, error_of, http_error, pro
 from lollms_core.protocols.json_limits import decode_lenient
 from lollms_core.protocols.outgoing import encode_json
 
-__all__ = ["PENALTY", "SIGNATURE", "SYSTEM", "THINKING", "gemini_error", "problem_in", "reported", "wait_of"]
+__all__ = [
+    "LEVEL",
+    "NO_THINKING",
+    "PENALTY",
+    "SIGNATURE",
+    "SYSTEM",
+    "THINKING",
+    "THOUGHTS",
+    "gemini_error",
+    "problem_in",
+    "reported",
+    "wait_of",
+]
 
 PENALTY, SYSTEM, THINKING, SIGNATURE = "penalty", "systemInstruction", "thinkingConfig", "thoughtSignature"
-"""What a model may refuse and is then asked without: both penalties, a system prompt of its own, settings of thinking,
-and calls of tools that nobody signed."""
+NO_THINKING, LEVEL, THOUGHTS = "noThinking", "thinkingLevel", "includeThoughts"
+"""What a model may refuse and is then asked without: both penalties, a system prompt of its own, settings of thinking
+(all of them, to think not at all, a level, or to show thoughts without more), and calls of tools that nobody signed."""
 
 _LEARNED = (
     ("developer instruction", SYSTEM),
     ("system instruction", SYSTEM),
     ("penalty", PENALTY),
     ("missing a thought_signature", SIGNATURE),
+    ("only works in thinking mode", NO_THINKING),
+    ("thinking_budget to 0", NO_THINKING),
+    ("include_thoughts is only enabled", THOUGHTS),
+    ("thinking level", LEVEL),
+    ("thinking_level", LEVEL),
     ("thinking", THINKING),
 )
 
-_REFUSED = re.compile(r"is not (?:enabled|supported)|missing a thought_signature|are not supported", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"is not (?:enabled|supported)|are not supported|is unsupported|missing a thought_signature|"
+    r"only works in thinking mode|does not support|only enabled when",
+    re.IGNORECASE,
+)
 _TOO_LONG = re.compile(r"exceeds the maximum number of tokens|input token count", re.IGNORECASE)
 
 _CODES: Mapping[str, str] = {
@@ -72,7 +94,7 @@ def problem_in(body: object) -> Problem | None:
     said = error.get("status")
     word = said if isinstance(said, str) and _STATUS.fullmatch(said) else ""
     code, param = _CODES.get(word, ""), ""
-    if any(detail.get("reason") in _WRONG_KEYS for detail in _details(error)):
+    if any(isinstance(why := detail.get("reason"), str) and why in _WRONG_KEYS for detail in _details(error)):
         code = "invalid_api_key"
     elif word == "INVALID_ARGUMENT" and _REFUSED.search(plain.message):
         words = plain.message.lower()

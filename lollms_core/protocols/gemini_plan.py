@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lollms_core.errors import InvalidRequest
 from lollms_core.protocols.base import Target
-from lollms_core.protocols.gemini_errors import PENALTY, THINKING
+from lollms_core.protocols.gemini_errors import LEVEL, NO_THINKING, PENALTY, THINKING, THOUGHTS
 from lollms_core.protocols.lessons import heeded
 from lollms_core.protocols.outgoing import finite
 from lollms_core.types import GenerationCall, Params, ReceiptItem
@@ -36,10 +37,13 @@ _MORE = {"response_modalities": "responseModalities", "media_resolution": "media
 
 _THINKING = ("thinking", "think", "thinking_budget", "thinking_level", "include_thoughts")
 _CHOICES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY"}
+_BUDGETED = re.compile(r"gemini-2\.5(?!\d)")
+"""Models that are told how much to think by a number of tokens. Some of them do not think unless they are told to, and
+then refuse to show thoughts: https://ai.google.dev/gemini-api/docs/thinking"""
 
 
-def planned(params: Params, target: Target) -> tuple[dict[str, Any], list[ReceiptItem]]:
-    """The `generationConfig` for some parameters, and what was not done as asked.
+def planned(params: Params, target: Target, model: str = "") -> tuple[dict[str, Any], list[ReceiptItem]]:
+    """The `generationConfig` for some parameters to a model, and what was not done as asked.
 
     Raises `InvalidRequest` for numbers that are none, and for settings of thinking that make no sense.
     """
@@ -65,11 +69,12 @@ def planned(params: Params, target: Target) -> tuple[dict[str, Any], list[Receip
             config[_MORE[ours]] = value
         elif ours not in _THINKING and ours != "tool_choice":
             receipt.append(ReceiptItem(ours, "dropped", f"{name} has no such parameter"))
-    if thinking := _thinking(params.extra):
+    known = {lesson.field for lesson in target.lessons}
+    if thinking := _as_taken(_thinking(params.extra), model, known, receipt):
         config[THINKING] = thinking
     _limit(config, target, receipt)
     config, learned = heeded(config, target.lessons, _OURS, name)
-    if any(lesson.field == PENALTY for lesson in target.lessons):
+    if PENALTY in known:
         for theirs in _PENALTIES:
             if config.pop(theirs, None) is not None:
                 reason = f"the model refused it when {name} was asked before"
@@ -109,6 +114,27 @@ def _thinking(extra: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidRequest("Parameter include_thoughts must be true or false.", param="include_thoughts")
         config["includeThoughts"] = shown
     return config
+
+
+def _as_taken(
+    thinking: dict[str, Any], model: str, known: Collection[str], receipt: list[ReceiptItem]
+) -> dict[str, Any]:
+    """Settings of thinking as the model takes them; `known` is what it refused before."""
+    if NO_THINKING in known and thinking.get("thinkingBudget") == 0:
+        receipt.append(ReceiptItem("thinking", "dropped", "the model always thinks"))
+        return {}
+    if LEVEL in known and "thinkingLevel" in thinking:
+        receipt.append(ReceiptItem("thinking", "rewritten", "the model knows no levels, and thinks as it sees fit"))
+        thinking = {name: value for name, value in thinking.items() if name != "thinkingLevel"}
+    if thinking.get("includeThoughts") and len(thinking) == 1:
+        if _BUDGETED.search(model):
+            return {"thinkingBudget": -1, **thinking}
+        if THOUGHTS in known:
+            receipt.append(
+                ReceiptItem("thinking", "dropped", "the model shows no thoughts without a budget or a level")
+            )
+            return {}
+    return thinking
 
 
 def _of_value(value: object, name: str) -> dict[str, Any]:
@@ -166,9 +192,9 @@ def tool_choice(call: GenerationCall) -> dict[str, Any] | None:
     choice = call.params.extra.get("tool_choice")
     if choice is None or not call.tools:
         return None
-    if isinstance(choice, Mapping):  # as OpenAI has it: {"type": "function", "function": {"name": ...}}
+    if isinstance(choice, Mapping):  # as OpenAI has it, {"type": "function", "function": {"name": ...}}, or Anthropic
         function = choice.get("function")
-        choice = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        choice = function.get("name") if isinstance(function, Mapping) else choice.get("name") or choice.get("type")
     if isinstance(choice, str) and choice in _CHOICES:
         return {"mode": _CHOICES[choice]}
     if isinstance(choice, str) and any(tool.name == choice for tool in call.tools):

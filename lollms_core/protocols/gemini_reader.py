@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from typing_extensions import override
 from lollms_core.errors import InvalidRequest, ProtocolError, TruncatedStream, UpstreamFailed
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.gemini_errors import problem_in, reported
+from lollms_core.protocols.gemini_sse import whole_events
 from lollms_core.protocols.http_errors import scrub
 from lollms_core.protocols.json_limits import check_depth, decode, decode_body, decode_lenient
 from lollms_core.protocols.reading import AnswerReader
@@ -96,6 +98,8 @@ _FAILED = frozenset({"OTHER", "MALFORMED_RESPONSE", "TOO_MANY_TOOL_CALLS", "MISS
 
 _TAIL = 64 * 1024
 _OBJECT = re.compile(rb"[\r\n]\{")
+_MOST_OBJECTS = 4  # each is looked through to the end, so that many would cost the square of their size
+_MANY = 1024  # pieces of a text that are kept apart
 
 
 class GeminiReader(AnswerReader):
@@ -110,6 +114,7 @@ class GeminiReader(AnswerReader):
         "_calls",
         "_finish",
         "_model",
+        "_number",
         "_parts",
         "_pending",
         "_receipt",
@@ -136,6 +141,7 @@ class GeminiReader(AnswerReader):
         self._receipt = receipt
         self._taken = set(taken)
         self._calls = 0
+        self._number = 0  # of the next id that is given here
         self._finish = ""
         self._blocked = False
         self._usage = _NOTHING
@@ -155,7 +161,7 @@ class GeminiReader(AnswerReader):
         if sse is None:
             sse = self._sse = SseReader(self._limits)
         ends = data[-4:] == b"\r\n\r\n"
-        if ends and self._between and (found := _whole_events(data, self._limits.event_bytes)):
+        if ends and self._between and (found := whole_events(data, self._limits.event_bytes)):
             self._tail = b"\n"
             self.payloads(found, out)
             return
@@ -210,6 +216,8 @@ class GeminiReader(AnswerReader):
                                 out += splitter.feed(text)  # type: ignore[union-attr]
                             continue
             self._response(response, payload, out)
+        if len(self._pending) > _MANY:
+            self._pending[:] = ["".join(self._pending)]
 
     def _not_json(self, payload: bytes, error: Exception) -> None:
         """Blank events are keep-alives, `[DONE]` is what some proxies end with; anything else is a fault."""
@@ -235,6 +243,11 @@ class GeminiReader(AnswerReader):
     def body(self, body: bytes, out: list[Event]) -> None:
         response = decode_body(_decode, body, self._limits.json_depth)
         if not response.candidates and response.prompt_feedback is None and response.error is None:
+            if response.usage_metadata and response.model_version:
+                raise UpstreamFailed(
+                    f"{self._who()} sent neither an answer nor a reason why there is none. Try again.",
+                    provider=self._name,
+                )
             raise ProtocolError(f"{self._who()} sent JSON that is no answer of generateContent. Check the address.")
         self._response(response, body.removeprefix(b"\xef\xbb\xbf"), out)
         self._finished(out)
@@ -242,7 +255,7 @@ class GeminiReader(AnswerReader):
     @override
     def ended(self, out: list[Event]) -> None:
         if not (self._finish or self._blocked):
-            for found in _OBJECT.finditer(self._tail):
+            for found in islice(_OBJECT.finditer(self._tail), _MOST_OBJECTS):
                 said = decode_lenient(self._tail[found.start() + 1 :])
                 if isinstance(said, dict) and said.get("error"):
                     raise reported(said, self._name, self._secrets)
@@ -272,6 +285,7 @@ class GeminiReader(AnswerReader):
                     self._part(part, verbatim, out)
             if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
                 self._end(candidate.finish_reason, candidate.finish_message or "", out)
+            break  # there is one of each index; the parts of many would be decoded as often
 
     def _part(self, part: _Part, verbatim: dict[str, Any], out: list[Event]) -> None:
         signed = isinstance(part.thought_signature, str) and bool(part.thought_signature)
@@ -310,10 +324,10 @@ class GeminiReader(AnswerReader):
 
     def _called(self, given: object, name: str, arguments: str, out: list[Event]) -> None:
         call_id = given if isinstance(given, str) else ""
-        number = self._calls
+        self._number = max(self._number, self._calls)
         while not call_id or (call_id in self._taken and call_id != given):
-            call_id = f"call_{number}"
-            number += 1
+            call_id = f"call_{self._number}"
+            self._number += 1
         self._taken.add(call_id)
         out.append(ToolCallDelta(self._calls, call_id, name, arguments))
         self._calls += 1
@@ -354,26 +368,6 @@ class GeminiReader(AnswerReader):
 
     def _who(self) -> str:
         return self._name or "The backend"
-
-
-def _whole_events(data: bytes, most: int) -> list[bytes]:
-    """The data of the events that these bytes are, each one line ended by CRLF, as Google sends them; else nothing.
-
-    `SseReader` reads this as well, and all other forms. But to it CRLF is the exception, and looking for two bytes
-    costs ten times what one does.
-    """
-    size = len(data)
-    if data[:6] == b"data: " and data.find(b"\n") == size - 3 and data.find(b"\r") == size - 4:
-        return [data[6:-4]] if size <= most and data.isascii() else []
-    pieces = data.split(b"\r")
-    last = len(pieces) - 1
-    if not last or last % 2 or size > most or not data.isascii() or data.count(b"\n") != last:
-        return []
-    first = pieces[0]
-    found = [first[6:]] if first[:6] == b"data: " else []
-    found += [piece[7:] for piece in pieces[2:last:2] if piece[:7] == b"\ndata: "]
-    ends = pieces[1::2]
-    return found if 2 * len(found) == last and pieces[last] == b"\n" and ends.count(b"\n") == len(ends) else []
 
 
 def _parts_of(body: Any, place: int) -> list[dict[str, Any]]:

@@ -159,7 +159,7 @@ def test_what_is_blocked(client: Any) -> None:
 def test_models_over_all_pages(client: Any, google: GeminiServer) -> None:
     listed = list(client.models.list())
     assert [model.name for model in listed] == [f"models/{name}" for name in MODELS]
-    assert sum(seen.path.partition("?")[0] == "/v1beta/models" for seen in google.requests) == 3
+    assert sum(seen.path.partition("?")[0] == "/v1beta/models" for seen in google.requests) == -(-len(MODELS) // 2)
     assert (listed[0].input_token_limit, listed[0].output_token_limit) == (1048576, 65536)
     assert listed[0].supported_actions == ["generateContent", "countTokens"]
     assert client.models.get(model="gemma-3-27b-it").input_token_limit == 131072

@@ -96,6 +96,13 @@ def test_a_model_that_there_is_not() -> None:
     assert type(caught.value) is InvalidRequest
 
 
+@pytest.mark.parametrize("name", ["..", ".", "\ud800"])
+def test_names_that_mean_another_place_are_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        next(CATALOG.model(name, TARGET))
+    assert caught.value.param == "model_name"
+
+
 def test_tokens_are_counted_there() -> None:
     counted, (request,) = answered(CATALOG.count("one two", "", TARGET), {"input_tokens": 10})
     assert counted == (10, True)

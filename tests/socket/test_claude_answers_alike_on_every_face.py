@@ -204,8 +204,9 @@ def test_thoughts_are_shown_and_go_back_signed(client: LollmsClient, api: Anthro
     thoughts = {"type": "thinking", "thinking": THOUGHTS, "signature": signature_of(THOUGHTS)}
     assert api.asked()[-1]["messages"][1]["content"][0] == thoughts
     without_them = [turns[0], Message.assistant("", reply.tool_calls), *turns[2:]]
-    with pytest.raises(InvalidRequest, match="Expected `thinking`"):
-        client.complete(without_them, tools=[TOOL], thinking=2000)
+    anew = client.complete(without_them, tools=[TOOL], thinking=2000)
+    assert (anew.text, anew.thoughts) == ("toolu_a said sun; toolu_b said sun", "")
+    assert [(each.name, each.action) for each in anew.receipt] == [("thinking", "dropped")]
     assert client.complete(turns).text == "toolu_a said sun; toolu_b said sun", "also when no tool is offered any more"
 
 

@@ -275,7 +275,7 @@ def test_a_server_tells_of_models_and_keeps_to_its_settings(place: Place) -> Non
             return await binding.get_model_info("gemini-2.5-flash"), await binding.list_available_models()
 
     info, listed = asyncio.run(work())
-    assert (info["context_size"], info["max_output_tokens"], info["model_type"]) == (1048576, 65536, "ttt")
+    assert (info["context_size"], info["max_output_tokens"], info["model_type"]) == (1048576, 65536, "vlm")
     assert [model["name"] for model in listed] == USEFUL
     info, listed = asyncio.run(work(auto_detect_limits=False))
     assert (info["context_size"], info["max_output_tokens"]) == (30720, 2048)

@@ -187,6 +187,11 @@ def _meaning(body: dict[str, Any]) -> dict[str, Any] | None:
 def _answered(contents: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Whether each turn of calls is followed by as many results."""
     for before, after in zip([{"parts": []}, *contents], [*contents, {"parts": []}], strict=True):
+        if any("functionCall" in part for part in after["parts"]) and before.get("role", "model") == "model":
+            return _invalid(
+                "Please ensure that function call turn comes immediately after a user turn or after a function "
+                "response turn."
+            )
         calls = [part["functionCall"] for part in before["parts"] if "functionCall" in part]
         results = [part["functionResponse"] for part in after["parts"] if "functionResponse" in part]
         if len(calls) != len(results):

@@ -3,7 +3,10 @@
 `with GeminiServer() as gemini:` starts it; `gemini.base` is its base URL, `gemini.key` the key it wants. Its models:
 
     gemini-2.5-flash         text, images, tools, and thoughts where they are asked for
-    gemini-3-pro-preview     signs its turns, and refuses calls of functions that come back without their signature
+    gemini-2.5-flash-lite    thinks only when it is told to, and refuses to show thoughts that it has not
+    gemini-2.5-pro           always thinks, and refuses not to
+    gemini-3-pro-preview     signs its turns, and refuses calls of functions that come back without their signature; it
+                             alone takes images in the results of functions, and schemas beside functions
     gemini-2.5-flash-image   draws
     gemma-3-27b-it           knows no system prompt, no tools, no schemas, no penalties and no settings of thinking
     gemini-embedding-001     embeds
@@ -56,6 +59,8 @@ MODELS: dict[str, dict[str, Any]] = {
     name: _described(name, methods, read, write, **more)
     for name, methods, read, write, more in (
         ("gemini-2.5-flash", _ANSWERS, 1048576, 65536, {"temperature": 1, "topP": 0.95, "topK": 64, "thinking": True}),
+        ("gemini-2.5-flash-lite", _ANSWERS, 1048576, 65536, {"thinking": True}),
+        ("gemini-2.5-pro", _ANSWERS, 1048576, 65536, {"thinking": True}),
         ("gemini-3-pro-preview", _ANSWERS, 1048576, 65536, {"thinking": True}),
         ("gemini-2.5-flash-image", _ANSWERS, 32768, 32768, {}),
         ("gemma-3-27b-it", _ANSWERS, 131072, 8192, {}),
@@ -239,8 +244,19 @@ def _cannot(model: str, body: dict[str, Any]) -> dict[str, Any] | None:
             missing = f"{what} is not enabled for models/{model}" if field in body else missing
         for field, what in (("responseMimeType", "JSON mode"), ("thinkingConfig", "Thinking")):
             missing = f"{what} is not enabled for models/{model}" if field in config else missing
-    if "3" not in model and "thinkingLevel" in config.get("thinkingConfig", {}):
+    thinking = config.get("thinkingConfig", {})
+    if "3" not in model and "thinkingLevel" in thinking:
         missing = "Thinking level is not supported for this model."
+    elif model == "gemini-2.5-flash-lite" and thinking.get("includeThoughts") and not thinking.get("thinkingBudget"):
+        missing = "Thinking_config.include_thoughts is only enabled when thinking is enabled."
+    if model == "gemini-2.5-pro" and thinking.get("thinkingBudget") == 0:
+        missing = "Budget 0 is invalid. This model only works in thinking mode."
+    if "gemini-3" not in model:
+        if "tools" in body and "responseMimeType" in config:
+            missing = "Function calling with a response mime type: 'application/json' is unsupported"
+        results = [part["functionResponse"] for part in body["contents"][-1]["parts"] if "functionResponse" in part]
+        if any("parts" in result for result in results):
+            missing = "Multimodal function responses are not supported for this model."
     if model == "gemini-embedding-001":
         return _unknown(model, "generateContent")
     if model == "gemini-3-pro-preview":
@@ -308,6 +324,8 @@ def _answer(model: str, body: dict[str, Any]) -> tuple[list[dict[str, Any]], dic
         said = json.dumps(dict.fromkeys(schema.get("properties", {}), 1))
     elif results:
         said = " ".join(f"{each['name']} said {each['response'].get('output')}" for each in results)
+        shown = [_bytes(part["inlineData"]["data"]) for each in results for part in each.get("parts", ())]
+        said += f" {[struct.unpack('>II', image[16:24]) for image in shown]}" if shown else ""
     elif images:
         said = f"I see {[struct.unpack('>II', image[16:24]) for image in images]}."
     if model == "gemini-2.5-flash-image":
