@@ -19,7 +19,7 @@ from lollms_client.http_binding import HttpBinding
 from lollms_client.lollms_types import ELF_COMPLETION_FORMAT
 from lollms_core.errors import MissingDependency, Refused, UnsupportedFeature
 from lollms_core.protocols.base import Codec, Timeouts
-from lollms_core.protocols.dialects import Dialect, dialect_at
+from lollms_core.protocols.dialects import dialect_at, in_its_form
 
 if TYPE_CHECKING:
     from lollms_runtime.tokenizers import OfflineTokenizers, Tokenizer
@@ -34,8 +34,8 @@ class ChatBinding(HttpBinding):
     `default_completion_format` is Chat, or Instruct for models that continue a text and know no chat: they are asked
     over /completions, and a conversation becomes one text with `!@>` headers.
 
-    With the class: `aliases`, other names of the constructor's arguments and of what the row has in its query;
-    `by_path`, the rows for addresses that end in a path. Class attributes: `default_model`, the model where none is
+    With the class: `aliases`, other names of the constructor's arguments and of what the row has in its query. Class
+    attributes: `default_model`, the model where none is
     named; `default_key`, what is sent where there is no key; `knows_others`, whether another provider's row is used at
     that one's address.
     """
@@ -43,16 +43,12 @@ class ChatBinding(HttpBinding):
     aliases: ClassVar[Mapping[str, str]] = {}
     default_model: ClassVar[str] = ""
     default_key: ClassVar[str] = ""
-    by_path: ClassVar[Mapping[str, Dialect]] = {}
     knows_others: ClassVar[bool] = False
 
-    def __init_subclass__(
-        cls, aliases: Mapping[str, str] | None = None, by_path: Mapping[str, Dialect] | None = None
-    ) -> None:
+    def __init_subclass__(cls, aliases: Mapping[str, str] | None = None) -> None:
         """The row says where the provider is, and where its key is kept."""
         super().__init_subclass__()
         cls.aliases = cls.aliases if aliases is None else aliases
-        cls.by_path = cls.by_path if by_path is None else by_path
         cls.default_address = cls.dialect.address
         cls.key_variable = cls.dialect.key_variable
 
@@ -82,11 +78,8 @@ class ChatBinding(HttpBinding):
             verify_ssl_certificate,
             given.get("timeouts") or timeouts,
         )
-        if self.knows_others:
-            self.dialect = dialect_at(self.host_address)
-        for path, row in self.by_path.items():
-            if self.host_address.endswith(path):
-                self.dialect = row
+        self.dialect = dialect_at(self.host_address) if self.knows_others else self.dialect
+        self.dialect = in_its_form(self.dialect, self.host_address)
         self._options = {
             name: given.get(name) or os.environ.get(variable, "").strip() or default
             for name, (variable, default) in self.dialect.query.items()
@@ -97,12 +90,16 @@ class ChatBinding(HttpBinding):
     @property
     @override
     def codec(self) -> Codec:
-        """The protocol of the completion format."""
+        """The protocol of the completion format, which for a chat may depend on the model."""
         if self.completion_format is ELF_COMPLETION_FORMAT.Instruct:
             from lollms_core.protocols.openai_completions import CompletionCodec
             from lollms_core.protocols.prompt_tools import with_prompt_tools
 
             return with_prompt_tools(CompletionCodec(self.dialect))
+        if self.dialect.responses_path:
+            from lollms_core.protocols.responses_routing import codec_for
+
+            return codec_for("auto", self.dialect)
         return super().codec
 
     @override

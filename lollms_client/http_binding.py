@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
@@ -70,16 +71,23 @@ class HttpBinding(NativeBinding):
 
         `timeouts` in seconds: `connect`, `first_byte`, `idle` (between two pieces), `total` (None: no limit); a number
         alone is how long to wait for the first byte and between two pieces. Raises `InvalidRequest` without an address,
-        or for time-outs of another name.
+        for one that has a query, for values that are no text, or for time-outs of another name.
         """
         super().__init__(type(self).binding_name)
-        address = (host_address or self._named_address() or self.default_address).strip()
-        scheme, found, rest = address.partition("://")
-        self.host_address = f"{scheme}://{rest.rstrip('/')}" if found else f"http://{address.rstrip('/')}"
-        if not (rest if found else address).strip("/"):
+        for name, given in (("host_address", host_address), ("model_name", model_name), ("service_key", service_key)):
+            if not isinstance(given or "", str):
+                raise InvalidRequest(f"{name} must be text.", param=name)
+        self.host_address = _with_scheme(host_address or self._named_address() or self.default_address)
+        if not self.host_address.partition("://")[2]:
             more = f", or {self.address_variable} in the environment" if self.address_variable else ""
             raise InvalidRequest(
                 f"This binding needs the address of a server: host_address{more}.", param="host_address"
+            )
+        if set("?#") & set(self.host_address):  # which may hold a key, so it is not shown
+            raise InvalidRequest(
+                "host_address is the base URL: leave out what begins with ? or #, and what is added for single "
+                "requests, such as /chat/completions.",
+                param="host_address",
             )
         self.model_name = model_name or ""
         self._service_key = service_key or ""
@@ -131,8 +139,10 @@ class HttpBinding(NativeBinding):
             return ""
 
     def _is_the_providers(self) -> bool:
-        own = (self.default_address, self._named_address())
-        return self.host_address in {address.rstrip("/") for address in own if address}
+        """Whether the address is the one in `address_variable`, or whatever path of the provider's own host."""
+        if (named := self._named_address()) and self.host_address == _with_scheme(named):
+            return True
+        return (own := _origin(self.default_address)) is not None and _origin(self.host_address) == own
 
     def _named_address(self) -> str:
         return os.environ.get(self.address_variable, "").strip() if self.address_variable else ""
@@ -338,6 +348,22 @@ class HttpBinding(NativeBinding):
         return error
 
 
+def _with_scheme(address: str) -> str:
+    """An address as it is kept: with a scheme, and without a slash at the end."""
+    scheme, found, rest = address.strip().partition("://")
+    return f"{scheme}://{rest.rstrip('/')}" if found else f"http://{scheme.rstrip('/')}"
+
+
+def _origin(address: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of whoever is at an address; None where it cannot be told, or names a user."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname and "@" not in parts.netloc else None
+
+
 def _timeouts(given: Mapping[str, float | None] | Timeouts | float | None) -> Timeouts:
     if isinstance(given, Timeouts):
         return given
@@ -345,10 +371,14 @@ def _timeouts(given: Mapping[str, float | None] | Timeouts | float | None) -> Ti
         if not 0 < given < math.inf:
             raise InvalidRequest(f"A time-out is {given!r}; it must be a number of seconds above 0.", param="timeouts")
         return Timeouts(first_byte=float(given), idle=float(given))
-    unknown = set(given or {}) - set(Timeouts.__struct_fields__)
-    if unknown:
+    if not isinstance(given, Mapping | None):
+        raise InvalidRequest("timeouts must be a number of seconds, or several of them by name.", param="timeouts")
+    if unknown := set(given or {}) - set(Timeouts.__struct_fields__):
         raise InvalidRequest(
             f"There is no time-out {', '.join(sorted(unknown))}; there are {', '.join(Timeouts.__struct_fields__)}.",
             param="timeouts",
         )
+    for name, seconds in (given or {}).items():
+        if not (isinstance(seconds, int | float) and 0 < seconds < math.inf) and (name, seconds) != ("total", None):
+            raise InvalidRequest(f"The time-out {name} must be a number of seconds above 0.", param="timeouts")
     return Timeouts(**given) if given else Timeouts()  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from lollms_core.protocols.image_limits import GENERIC_IMAGES, ImageLimits
+from lollms_core.protocols.schema_reduction_rules import SchemaRules
 
 __all__ = ["COMMON", "Dialect"]
 
@@ -36,13 +37,18 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     `stream_usage`: whether usage comes with a stream only if `stream_options.include_usage` asks for it. `think_tags`:
     whether thoughts may come inside the text as `<think>...</think>`. `tools`, `images`, `schemas`: whether these can
     be asked for; where not, the call is refused, because leaving them out would change its meaning. `images` also says
-    which ones are taken. With `tools` as `prompt` the model is told of them in words (see `prompt_tools`). `schemas` is `json` where the schema stands beside that word, and `json_object` where a
-    provider promises JSON but no form, which it is then told in words. `returns` are fields of an answer's message that
-    the provider wants back with the message. `call_id_length`: ids of tool calls must be letters and digits, so many;
-    others are exchanged for some that are.
+    which ones are taken. With `tools` as `prompt` the model is told of them in words (see `prompt_tools`). `schemas`
+    is `json` where the schema stands beside that word, and `json_object` where a provider promises JSON but no form,
+    which it is then told in words; `strict_schemas` is what of a schema its strict mode takes. `returns` are fields of
+    an answer's message that the provider wants back with the message; with `returns_blank` it refuses turns without
+    them where tools are offered, but takes empty ones. `call_id_length`: ids of tool calls must be letters and digits,
+    so many; others are exchanged for some that are. `turns` are `alternating` where two of one role in a row are
+    refused, which become one then, and `closed` where the user may not speak behind the result of a tool but only
+    behind the assistant, for whom a blank is said then, and a turn that the assistant is to go on with must be marked.
 
     `chat_path` and the others are appended to the base URL; `{model}` in them is the model's name, and "" means that
-    the provider has no such thing. `query` names the options of the target that go into the query, each with the
+    the provider has no such thing. With `responses_path` it has models that are served over the Responses protocol
+    alone, at that path. `query` names the options of the target that go into the query, each with the
     environment variable that holds it and the value where nobody gives one. `key_header` carries the key;
     `authorization` gets the prefix `Bearer`.
     """
@@ -61,10 +67,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     tools: bool | Literal["prompt"] = True
     images: ImageLimits | Literal[False] = GENERIC_IMAGES
     schemas: Literal["json_schema", "json", "json_object", "none"] = "json_schema"
+    strict_schemas: SchemaRules | None = None
     returns: tuple[str, ...] = ()
+    returns_blank: bool = False
     call_id_length: int | None = None
+    turns: Literal["free", "alternating", "closed"] = "free"
     chat_path: str = "/chat/completions"
     models_path: str = "/models"
     embeddings_path: str = "/embeddings"
+    responses_path: str = ""
     query: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     key_header: str = "authorization"

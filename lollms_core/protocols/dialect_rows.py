@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lollms_core.protocols.dialect import COMMON, Dialect
 from lollms_core.protocols.image_limits import OPENAI_IMAGES, PUBLISHED
+from lollms_core.protocols.schema_reduction_rules import OPENAI_SCHEMAS
 
 __all__ = ["PROVIDERS"]
 
@@ -22,14 +23,16 @@ AZURE_OPENAI = Dialect(
     max_stops=4,
     think_tags=False,
     images=OPENAI_IMAGES,
+    strict_schemas=OPENAI_SCHEMAS,
     chat_path="/openai/deployments/{model}/chat/completions",
     models_path="/openai/models",
     embeddings_path="/openai/deployments/{model}/embeddings",
+    responses_path="/openai/v1/responses",
     query={"api-version": ("AZURE_OPENAI_API_VERSION", "2024-02-01")},
     key_header="api-key",
 )
 """The form with deployments. Its older versions know no `max_completion_tokens` and no `stream_options`; models that
-know no `max_tokens` say so, and that is learned from."""
+know no `max_tokens` say so, and that is learned from. Responses are in the newer form alone."""
 
 AZURE_OPENAI_V1 = Dialect(
     name="azure_openai_v1",
@@ -40,6 +43,8 @@ AZURE_OPENAI_V1 = Dialect(
     max_stops=4,
     think_tags=False,
     images=OPENAI_IMAGES,
+    strict_schemas=OPENAI_SCHEMAS,
+    responses_path="/responses",
     key_header="api-key",
 )
 """The newer form: the base URL ends in `/openai/v1`, the deployment is named as the model, and there is no version."""
@@ -101,6 +106,7 @@ MISTRAL = Dialect(
     stream_usage=False,
     images=PUBLISHED["mistral"],
     call_id_length=9,
+    turns="closed",
 )
 """Usage comes with every stream, and there is no `stream_options`."""
 
@@ -143,13 +149,15 @@ PERPLEXITY = Dialect(
         }
     ),
     stream_usage=False,
-    tools=False,
+    tools="prompt",
+    turns="alternating",
     images=PUBLISHED["perplexity"],
     models_path="",
     embeddings_path="",
 )
-"""The Sonar API. Usage comes with every chunk. The models search by themselves and call no tools; there is no list of
-them, and what embeds there gives numbers of eight bits in Base64, which nobody else does."""
+"""The Sonar API. Usage comes with every chunk. The models search by themselves and know no tools, so they are told of
+them in the prompt. There is no list of the models, and what embeds there gives numbers of eight bits in Base64, which
+nobody else does."""
 
 NOVITA_AI = Dialect(
     name="novita_ai",
@@ -172,10 +180,11 @@ DEEPSEEK = Dialect(
     images=False,
     schemas="json_object",
     returns=("reasoning_content",),
+    returns_blank=True,
     embeddings_path="",
 )
 """Thoughts must come back where tools are offered (https://api-docs.deepseek.com/guides/thinking_mode), and are ignored
-elsewhere."""
+elsewhere. A turn that another provider answered has none: an empty text is taken for them."""
 
 TOGETHER = Dialect(
     name="together",

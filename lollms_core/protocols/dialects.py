@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from lollms_core.protocols.dialect import COMMON, Dialect
-from lollms_core.protocols.dialect_rows import PROVIDERS
+from lollms_core.protocols.dialect_rows import AZURE_OPENAI, AZURE_OPENAI_V1, PROVIDERS
 from lollms_core.protocols.dialect_rows_local import LOCAL_SERVERS
 from lollms_core.protocols.image_limits import LLAMACPP_IMAGES, OPENAI_IMAGES
+from lollms_core.protocols.schema_reduction_rules import OPENAI_SCHEMAS
 
-__all__ = ["DIALECTS", "GENERIC", "LLAMACPP", "OPENAI", "Dialect", "dialect_at"]
+__all__ = ["DIALECTS", "GENERIC", "LLAMACPP", "OPENAI", "Dialect", "dialect_at", "in_its_form"]
 
 GENERIC = Dialect(name="openai-compatible")
 """Any endpoint that says it is OpenAI-compatible; the base URL includes the version (`.../v1`)."""
@@ -30,6 +31,8 @@ OPENAI = Dialect(
     max_stops=4,
     think_tags=False,
     images=OPENAI_IMAGES,
+    strict_schemas=OPENAI_SCHEMAS,
+    responses_path="/responses",
 )
 """api.openai.com: `max_tokens` is deprecated there and refused by reasoning models."""
 
@@ -73,11 +76,24 @@ _HOSTS: Mapping[str, Dialect] = {
     host: row for row in (OPENAI, *PROVIDERS) if (host := urlsplit(row.address).hostname) is not None
 }
 
+_AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+_AZURE_V1 = "/openai/v1"
+
 
 def dialect_at(base_url: str) -> Dialect:
     """The row of whoever is at an address; `GENERIC` for one that no provider has, and for servers of one's own."""
     try:
-        host = urlsplit(base_url).hostname
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
     except ValueError:  # whoever sends to it says what is wrong
         return GENERIC
-    return _HOSTS.get(host or "", GENERIC)
+    if host.endswith(_AZURE_HOSTS):
+        path = parts.path.rstrip("/")
+        return AZURE_OPENAI_V1 if path.endswith(_AZURE_V1) else GENERIC if path else AZURE_OPENAI
+    return _HOSTS.get(host, GENERIC)
+
+
+def in_its_form(row: Dialect, base_url: str) -> Dialect:
+    """The row of a provider in the form that an address has: Azure has a newer one, at addresses that say so."""
+    newer = row is AZURE_OPENAI and base_url.rstrip("/").endswith(_AZURE_V1)
+    return AZURE_OPENAI_V1 if newer else row

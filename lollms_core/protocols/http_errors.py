@@ -45,6 +45,8 @@ _BY_CODE: dict[str, type[LollmsError]] = {
     "exceed_context_size_error": ContextTooLong,
     "model_not_found": UnknownModel,
     "model_not_available": UnknownModel,
+    "model_decommissioned": UnknownModel,
+    "DeploymentNotFound": UnknownModel,
     "invalid_api_key": AuthFailed,
     "authentication_error": AuthFailed,
     "permission_error": AuthFailed,

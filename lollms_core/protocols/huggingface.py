@@ -69,7 +69,11 @@ _SAMPLING = ("temperature", "top_p", "top_k")
 
 def is_router(base_url: str) -> bool:
     """Whether an address is that of the router, which has many models and a list of them."""
-    return urlsplit(base_url).hostname == _ROUTER and not base_url.endswith(_TASKS)
+    try:
+        host = urlsplit(base_url).hostname
+    except ValueError:  # whoever sends to it says what is wrong
+        return False
+    return host == _ROUTER and not base_url.endswith(_TASKS)
 
 
 def chat_base(base_url: str, model: str) -> str:

@@ -33,6 +33,7 @@ from lollms_core.types import (
     Params,
     Part,
     ReceiptItem,
+    TextPart,
     Tool,
 )
 
@@ -93,7 +94,7 @@ class ChatCodec:
         receipt: tuple[ReceiptItem, ...] = ()
         body: dict[str, Any] = {
             "model": call.model or target.model,
-            "messages": [_message(message, dialect) for message in call.messages],
+            "messages": _messages(call, dialect),
             **params,
             **dialect.fixed,
         }
@@ -196,12 +197,62 @@ def _add_schema(body: dict[str, Any], schema: Mapping[str, Any], dialect: Dialec
     if dialect.schemas == "json":
         body["response_format"] = {"type": "json", "schema": schema}
         return ()
-    shape = {"name": "answer", "schema": schema, "strict": _is_strict(schema)}
-    body["response_format"] = {"type": "json_schema", "json_schema": shape}
-    return ()
+    shape, receipt = strict_form(schema, dialect)
+    body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", **shape}}
+    return receipt
 
 
-def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
+def strict_form(schema: Mapping[str, Any], dialect: Dialect) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
+    """`schema` and `strict` of a request, and what belongs in the receipt: strict mode takes a part of JSON Schema.
+
+    Raises as `reduced` does.
+    """
+    strict = _is_strict(schema)
+    if not strict or dialect.strict_schemas is None:
+        return {"schema": schema, "strict": strict}, ()
+    from lollms_core.protocols.schema_reduction import reduced  # few calls have one
+
+    less, receipt = reduced(schema, dialect.strict_schemas)
+    return {"schema": less, "strict": True}, receipt
+
+
+def _messages(call: GenerationCall, dialect: Dialect) -> list[dict[str, Any]]:
+    """All turns, in an order that the provider takes."""
+    turns: Sequence[Message] = call.messages
+    if dialect.turns == "alternating":
+        turns = _alternating(turns)
+    elif dialect.turns == "closed":
+        turns = _closed(turns)
+    out = [_message(message, dialect, blank=bool(call.tools)) for message in turns]
+    if dialect.turns == "closed" and turns and turns[-1].role == "assistant":
+        out[-1]["prefix"] = True
+    return out
+
+
+def _closed(messages: Sequence[Message]) -> list[Message]:
+    """The turns with one of the assistant between the results of tools and the user."""
+    out: list[Message] = []
+    for message in messages:
+        if out and out[-1].role == "tool" and message.role == "user":
+            out.append(Message.assistant(" "))
+        out.append(message)
+    return out
+
+
+def _alternating(messages: Sequence[Message]) -> list[Message]:
+    """The turns with neighbours of one role joined by an empty line."""
+    out: list[Message] = []
+    for message in messages:
+        if out and out[-1].role == message.role:
+            parts = (*out[-1].parts, TextPart("\n\n"), *message.parts)
+            out[-1] = msgspec.structs.replace(out[-1], parts=parts)
+        else:
+            out.append(message)
+    return out
+
+
+def _message(message: Message, dialect: Dialect, *, blank: bool = False) -> dict[str, Any]:
+    """One turn, with what of it the provider wants back; with `blank` empty fields where there is nothing of it."""
     images = message.images
     if images and (message.role != "user" or not dialect.images):
         raise UnsupportedFeature(
@@ -209,11 +260,17 @@ def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
             if dialect.images
             else f"{dialect.name} cannot look at images. Ask without them, or use another backend."
         )
+    out = _plain(message, images, dialect)
+    if message.role != "assistant":
+        return out
     native = message.native
     if native is not None and native.protocol == dialect.name and isinstance(native.data, Mapping):
-        returned = {name: native.data[name] for name in dialect.returns if name in native.data}
-        return {**_plain(message, images, dialect), **returned}
-    return _plain(message, images, dialect)
+        found = ((name, native.data.get(name)) for name in dialect.returns)
+        out.update((name, value) for name, value in found if isinstance(value, str | list | tuple))
+    if blank and dialect.returns_blank:
+        for name in dialect.returns:
+            out.setdefault(name, "")
+    return out
 
 
 def _plain(message: Message, images: Sequence[ImagePart], dialect: Dialect) -> dict[str, Any]:

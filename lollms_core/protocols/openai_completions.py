@@ -53,6 +53,6 @@ class CompletionCodec(ChatCodec):
             body["model"] = model
         if call.stream:
             body["stream"] = True
-            if self.dialect.stream_usage:
+            if self.dialect.stream_usage and all(lesson.field != "stream_options" for lesson in target.lessons):
                 body["stream_options"] = {"include_usage": True}
         return body, ()

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from typing_extensions import override
 
-from lollms_core.errors import LollmsError, ProtocolError, TruncatedStream, UpstreamFailed
+from lollms_core.errors import LollmsError, Overloaded, ProtocolError, TruncatedStream, UpstreamFailed
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.http_errors import Problem, error_of, problem_of
 from lollms_core.protocols.json_limits import check_depth, decode_body, decode_lenient
@@ -190,6 +190,8 @@ class ChatReader(AnswerReader):
                 self._finish = _FINISH.get(choice.finish_reason, choice.finish_reason)
         if self._finish == "error":
             raise UpstreamFailed(f"{self._who()} failed while it was answering. Try again later.")
+        if self._finish == "insufficient_system_resource":  # DeepSeek
+            raise Overloaded(f"{self._who()} gave up in the middle of its answer: it is overloaded. Try again later.")
 
     def _part(self, part: _Part, out: list[Event]) -> None:
         if self._returned is not None:

@@ -38,6 +38,7 @@ _NAMED = ("tool_call", "tool_calls")
 _INFOS = (*_NAMED, "json", "xml", "")
 _BLANKS = 64  # white space that may stand in a beginning, or before it
 _INNER = 64  # ends in strings of JSON that are believed to be no ends
+_MOST = 1000  # beginnings of calls in one answer; what comes behind them is text
 _AT_ONCE = 4096  # characters that are looked at together, so that nothing long is copied for each call in it
 
 _TOKENS = {
@@ -65,7 +66,7 @@ class _Beginning(msgspec.Struct):
 class CallSplitter:
     """Splits a streamed text into text and calls; a call is its name and the raw text of its arguments."""
 
-    __slots__ = ("_after", "_before", "_body", "_call", "_held", "_invents", "_names")
+    __slots__ = ("_after", "_before", "_begun", "_body", "_call", "_held", "_invents", "_names")
 
     def __init__(self, names: Collection[str] = ()) -> None:
         self._names = tuple(names)
@@ -74,6 +75,7 @@ class CallSplitter:
         self._after = ""  # what may vanish behind a call: white space ("b"), and a fence before it ("f")
         self._invents = False  # the model writes what it thinks that a tool would return
         self._call: _Beginning | None = None
+        self._begun = 0
         self._body = _Body(_CLOSE)
 
     def feed(self, text: str) -> list[TextDelta | tuple[str, str]]:
@@ -116,6 +118,10 @@ class CallSplitter:
 
     def _in_text(self, text: str, out: list[TextDelta | tuple[str, str]], *, last: bool) -> str | None:
         """Deliver text up to the next call, and hold back what may be one; returns what is behind its beginning."""
+        if self._begun >= _MOST:
+            if text:
+                out.append(TextDelta(text))
+            return None
         if self._after:
             left = self._behind_call(text, last=last)
             if left is None:
@@ -142,6 +148,7 @@ class CallSplitter:
         if began is None:
             self._held = text[kept:]
             return None
+        self._begun += 1
         self._call, self._body = began, _Body(began.close, text[kept : began.end])
         return text[began.end :]
 

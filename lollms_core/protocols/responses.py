@@ -15,13 +15,12 @@ from typing import Any
 
 from lollms_core.errors import LollmsError, UnsupportedFeature
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
-from lollms_core.protocols.dialects import OPENAI, Dialect
+from lollms_core.protocols.dialect import Dialect
 from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.lessons import Lesson, heeded
-from lollms_core.protocols.openai import _is_strict
+from lollms_core.protocols.openai import strict_form
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.protocols.responses_reader import PROTOCOL, ResponsesReader
-from lollms_core.protocols.schema_reduction import OPENAI_SCHEMAS, reduced
 from lollms_core.types import GenerationCall, ImagePart, Message, Params, Part, ReceiptItem, Tool
 
 __all__ = ["PATH", "ResponsesCodec"]
@@ -122,11 +121,8 @@ class ResponsesCodec:
         """The form of an answer that a schema asks for. OpenAI's strict mode takes a part of JSON Schema alone."""
         if self.dialect.schemas == "none":
             raise UnsupportedFeature(f"{self.dialect.name} cannot be held to a JSON Schema. Use another backend.")
-        strict = _is_strict(schema)
-        receipt: tuple[ReceiptItem, ...] = ()
-        if strict and self.dialect.name == OPENAI.name:
-            schema, receipt = reduced(schema, OPENAI_SCHEMAS)
-        return {"type": "json_schema", "name": "answer", "schema": schema, "strict": strict}, receipt
+        shape, receipt = strict_form(schema, self.dialect)
+        return {"type": "json_schema", "name": "answer", **shape}, receipt
 
     def plan(self, params: Params, lessons: Sequence[Lesson] = ()) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
         """The parameters by the names of the protocol, those inside of another field too; what was not done as asked.

@@ -135,6 +135,8 @@ def test_mistral_text_whole_and_streamed(mistral_client: Any) -> None:
 
 
 def test_mistral_tools_schemas_and_the_rest(mistral_client: Any) -> None:
+    from mistralai.client import errors
+
     chat = mistral_client.chat
     asked: dict[str, Any] = {"model": "m", "messages": messages("tool:weather"), "tools": [TOOL]}
     message = chat.complete(**asked).choices[0].message
@@ -143,8 +145,11 @@ def test_mistral_tools_schemas_and_the_rest(mistral_client: Any) -> None:
     with chat.stream(**asked) as stream:
         assert calls_of(event.data for event in stream) == ARGUMENTS
     results = [{"role": "tool", "tool_call_id": call.id, "content": "sun"} for call in message.tool_calls]
-    again = chat.complete(model="m", messages=[*asked["messages"], message, *results, *messages(TEXT)])
+    turns = [*asked["messages"], message, *results]
+    again = chat.complete(model="m", messages=[*turns, {"role": "assistant", "content": " "}, *messages(TEXT)])
     assert again.choices[0].message.content == TEXT
+    with pytest.raises(errors.SDKError, match="Unexpected role 'user' after role 'tool'"):
+        chat.complete(model="m", messages=[*turns, *messages(TEXT)])
     held = chat.complete(model="m", messages=messages("?"), response_format=SCHEMA)
     assert held.choices[0].message.content == '{"n": 1}'
     (model,) = mistral_client.models.list().data

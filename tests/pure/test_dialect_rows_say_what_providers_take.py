@@ -82,7 +82,7 @@ SAID: dict[str, Says] = {
         "https://api.perplexity.ai/chat/completions",
         "max_tokens temperature top_p presence_penalty frequency_penalty stop top_k",
         usage=False,
-        tools=False,
+        tools=False,  # but in the prompt
         models=False,
         embeddings=False,
     ),
@@ -328,3 +328,28 @@ def test_a_list_that_is_the_whole_answer() -> None:
     assert (model.name, model.context_size) == ("a/b", 8192)
     with pytest.raises(ProtocolError):
         parse_models(HttpResponse(200, {}, b"[]"))
+
+
+@pytest.mark.parametrize("name", ["openai", "azure_openai", "azure_openai_v1", "groq"])
+def test_strict_schemas_are_brought_down_to_what_openai_takes(name: str) -> None:
+    """A schema that is fit for strict mode may still hold words that it refuses; the receipt says what is not asked."""
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "string", "minLength": 3, "format": "uri"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
+    call = GenerationCall((Message.user("Hi"),), model=MODEL, schema=schema)
+    request = ChatCodec(DIALECTS[name]).request(call, Target("https://r.example.test", provider=name))
+    shape = json.loads(request.body)["response_format"]["json_schema"]
+    told = {item.name for item in request.receipt}
+    assert shape["strict"] is True
+    if name == "groq":
+        assert (shape["schema"], told) == (schema, set())
+    else:
+        assert {"minLength", "format"}.isdisjoint(shape["schema"]["properties"]["n"])
+        assert told == {"schema"}
+    loose = {"type": "object", "properties": {"n": {"type": "string", "minLength": 3}}}
+    body = body_of(name, schema=loose) if name in SAID else {}
+    if body:
+        assert body["response_format"]["json_schema"] == {"name": "answer", "schema": loose, "strict": False}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from lollms_core.errors import Overloaded, UpstreamFailed
@@ -162,3 +164,67 @@ def test_errors_of_every_form_say_what_the_provider_said(
     assert words in error.message
     assert error.message.startswith(dialect)
     assert error.status == status
+
+
+def test_deepseek_gives_up_in_the_middle_where_it_has_no_resources() -> None:
+    first = b'data: {"choices":[{"index":0,"delta":{"content":"Gr"}}]}\n\n'
+    last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"insufficient_system_resource"}]}\n\n'
+    reader = ChatCodec(DIALECTS["deepseek"]).reader(CALL, "text/event-stream", TARGET)
+    events, found, _ = outcome(reader, [first + last, b"data: [DONE]\n\n"])
+    assert (found, [event.text for event in events if hasattr(event, "text")]) == (Overloaded, ["Gr"])
+
+
+def test_where_thoughts_must_come_back_there_are_none_of_other_providers() -> None:
+    """DeepSeek refuses a turn without them where tools are offered, and takes an empty text."""
+    others = Native("open_router", {"reasoning_content": "not its own"})
+    turns = (
+        Message.user("Hi"),
+        Message.assistant("", (ToolCall("c", "get_date", {}),), others),
+        Message.tool("c", "now"),
+        Message.assistant("It is now."),
+        msgspec.structs.replace(Message.user("So?"), native=Native("deepseek", {"reasoning_content": "a user's"})),
+    )
+    for tools, wanted in (((Tool("get_date"),), ""), ((), None)):
+        call = GenerationCall(turns, model="m", tools=tools)
+        body = json.loads(ChatCodec(DIALECTS["deepseek"]).request(call, TARGET).body)
+        assert [each.get("reasoning_content") for each in body["messages"]] == [None, wanted, None, wanted, None]
+
+
+def test_what_goes_back_has_the_form_that_came() -> None:
+    """A turn may have been through the hands of a caller."""
+    for value in ({"role": "system"}, 7, None, True):
+        turn = Message.assistant("Hi", (), Native("deepseek", {"reasoning_content": value, "role": "system"}))
+        body = json.loads(ChatCodec(DIALECTS["deepseek"]).request(GenerationCall((turn,), model="m"), TARGET).body)
+        assert body["messages"] == [{"role": "assistant", "content": "Hi"}]
+
+
+@pytest.mark.parametrize(("dialect", "delta"), [
+    ("deepseek", {"reasoning_content": "#"}),
+    ("open_router", {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "#"}]}),
+])  # fmt: skip
+def test_long_thoughts_cost_linear_time(dialect: str, delta: dict[str, Any]) -> None:
+    def seconds(count: int) -> float:
+        reader = ChatCodec(DIALECTS[dialect]).reader(CALL, "text/event-stream", TARGET)
+        line = b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+        begin = time.perf_counter()
+        for _ in range(count // 100):
+            reader.feed(line * 100)
+        (native,) = (event for event in reader.feed(b"data: [DONE]\n\n") if isinstance(event, Native))
+        spent = time.perf_counter() - begin
+        assert str(native.data).count("#") == count
+        return spent
+
+    seconds(1000)
+    assert seconds(300_000) < 12.0  # quadratic, it would be minutes
+
+
+def test_turns_of_one_role_are_one_where_they_must_alternate() -> None:
+    turns = (Message.system("a"), Message.user("b"), Message.user("c"), Message.assistant("d"), Message.user("e"))
+    body = json.loads(ChatCodec(DIALECTS["perplexity"]).request(GenerationCall(turns, model="m"), TARGET).body)
+    assert [(each["role"], each["content"][0]) for each in body["messages"]] == [
+        ("system", "a"),
+        ("user", "b"),
+        ("assistant", "d"),
+        ("user", "e"),
+    ]
+    assert body["messages"][1]["content"] == "b\n\nc"

@@ -24,7 +24,7 @@ from lollms_core.errors import (
 )
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Target
 from lollms_core.protocols.catalog import Answer
-from lollms_core.protocols.huggingface import HUGGING_FACE, HuggingFaceCodec, TextTaskCodec, task_url
+from lollms_core.protocols.huggingface import HUGGING_FACE, HuggingFaceCodec, TextTaskCodec, is_router, task_url
 from lollms_core.protocols.huggingface_catalog import EMBEDDER, HuggingFaceCatalog
 from lollms_core.protocols.huggingface_forms import embedder_at, huggingface_form
 from lollms_core.protocols.lessons import Lesson, lesson_of
@@ -345,3 +345,8 @@ def test_the_receipt_reaches_the_reply() -> None:
     made.feed(b'[{"generated_text": "x"}]')
     (_, done) = made.close()
     assert (done.receipt, done.model) == (note, "m")  # type: ignore[union-attr]
+
+
+def test_an_address_that_is_none_is_no_router() -> None:
+    for address in ("http://[", "http://[::1", ""):
+        assert not is_router(address)

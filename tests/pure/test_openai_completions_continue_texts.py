@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from lollms_core.errors import InvalidRequest, ProtocolError, TruncatedStream, UnsupportedFeature
 from lollms_core.protocols.base import Target
 from lollms_core.protocols.dialects import GENERIC, LLAMACPP, OPENAI
+from lollms_core.protocols.lessons import Lesson
 from lollms_core.protocols.openai_completions import CompletionCodec
 from lollms_core.types import Done, GenerationCall, ImagePart, Message, Params, ReceiptItem, TextPart, Tool, Usage
 from tests.support.feeding import cut, each_byte, folded, merged, outcome
@@ -91,3 +93,10 @@ def test_what_a_text_cannot_hold_is_refused() -> None:
             CODEC.request(call, TARGET)
     with pytest.raises(InvalidRequest):
         CODEC.request(GenerationCall(()), TARGET)
+
+
+def test_usage_is_not_asked_for_again_where_that_was_refused() -> None:
+    call = GenerationCall((Message.user("Es war"),), stream=True)
+    assert "stream_options" in json.loads(CODEC.request(call, TARGET).body)
+    taught = msgspec.structs.replace(TARGET, lessons=(Lesson("stream_options"),))
+    assert "stream_options" not in json.loads(CODEC.request(call, taught).body)

@@ -328,6 +328,15 @@ def test_long_answers_cost_linear_time(unit: str) -> None:
     assert seconds(400_000) < 12.0  # quadratic, it would be minutes
 
 
+def test_more_calls_than_anybody_makes_are_text() -> None:
+    """Each call costs a little, and an answer may be long: what is behind the last one is passed on unread."""
+    block = '<tool_call>{"name": "weather"}</tool_call>'
+    rest = f"and then {block}\n "
+    whole = split([block * 1000 + rest])
+    assert (whole[0], len(whole[1])) == (rest, 1000)
+    assert split(list(block * 1000 + rest)) == whole
+
+
 # ---- whole answers -------------------------------------------------------------------------------------------------
 
 

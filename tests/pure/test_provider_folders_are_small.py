@@ -92,9 +92,29 @@ def test_keys_and_models_of_both_generations(name: str, monkeypatch: pytest.Monk
     for given in ({alias: "given"}, {"service_key": "given"}):
         assert built(name, **given, model_name="other").target.key == "given"
     assert built(name, model_name="other").model_name == "other"
-    for elsewhere in ("http://127.0.0.1:9", f"{own.target.base_url}.example", "http://" + own.target.base_url[8:]):
-        assert built(name, host_address=elsewhere).target.key == ""  # it is for the provider alone
+    for elsewhere in elsewheres(own.target.base_url):
+        assert built(name, host_address=elsewhere).target.key == "", elsewhere  # it is for the provider alone
         assert built(name, host_address=elsewhere, **{alias: "given"}).target.key == "given"
+    scheme, _, host = own.target.base_url.split("/")[:3]
+    for same in (f"{scheme}//{host}/other/v2", f"HTTPS://{host.upper()}/v1/", f" {scheme}//{host}:443"):
+        assert built(name, host_address=same).target.key == "from-environment", same
+
+
+def elsewheres(own: str) -> list[str]:
+    """Addresses that look like a provider's and are not."""
+    scheme, _, host, *path = own.split("/")
+    hosts = (f"{host}.evil.example", f"{host}.", f"{host}:444", f"user@{host}", f"{host}@evil.example", f"x.{host}")
+    odd = (f"{host}\\.evil.example", f"{host};evil.example", f"{host}%2eevil.example", f"{host}\\@evil.example")
+    built = [f"{scheme}//{each}/{'/'.join(path)}" for each in (*hosts, *odd)]
+    plain = "http://" + own.removeprefix("https://")
+    return [
+        *built,
+        plain,
+        "http://127.0.0.1:9",
+        f"http://evil.example/{own}",
+        f"{own.replace('//', '///')}",
+        "https://[",
+    ]
 
 
 def test_a_key_that_was_saved_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -161,3 +181,30 @@ def test_a_description_with_an_unknown_dialect_is_shown_as_it_is(
     assert [each["name"] for each in shown["a"]["input_parameters"]] == ["x"]
     assert [each["name"] for each in shown["b"]["input_parameters"]] == ["x"]
     assert "nobodys" in caplog.text
+
+
+PORTAL = f"{AZURE}/openai/deployments/m/chat/completions?api-version=2025-01-01-preview&key=secret-of-mine"
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("service_key", 123),
+        ("model_name", 5),
+        ("host_address", 7),
+        ("host_address", PORTAL),
+        ("host_address", f"{AZURE}/#x"),
+        ("timeouts", "fast"),
+        ("timeouts", {"idle": "long"}),
+        ("timeouts", {"connect": None}),
+        ("timeouts", {"idle": 0}),
+    ],
+)
+@pytest.mark.parametrize("name", ["groq", "azure_openai", "openai", "hugging_face_inference_api"])
+def test_what_cannot_be_meant_is_refused_in_words(name: str, param: str, value: Any) -> None:
+    given = {"host_address": AZURE, param: value}
+    with pytest.raises(InvalidRequest) as caught:
+        built(name, **given)
+    assert caught.value.param == param
+    assert "secret" not in str(caught.value)
+    assert built(name, host_address=AZURE, timeouts={"total": None, "idle": 5}).target.timeouts.idle == 5

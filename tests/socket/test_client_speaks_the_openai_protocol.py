@@ -267,7 +267,9 @@ def test_texts_are_continued_where_that_is_asked_for(chaos: ChaosServer, given: 
         assert seen.path == "/openai/completions"
         assert seen.json() == {"prompt": text, "max_tokens": 1, "model": "one"}
         assert client.complete("Hi", system="S").text == "!@>system:\nS\n!@>user:\nHi\n!@>assistant:\n"
-        for asked in ({"tools": [TOOL]}, {"schema": SCHEMA}, {"images": [png()]}):
+        told = client.complete("Hi", tools=[TOOL])  # such a model is told of them in its prompt
+        assert "# Tools" in told.text
+        for asked in ({"schema": SCHEMA}, {"images": [png()]}):
             with pytest.raises(UnsupportedFeature, match="Use the format Chat"):
                 client.complete("Hi", **asked)  # type: ignore[arg-type]
         with pytest.raises(UnknownModel):
@@ -280,7 +282,9 @@ def test_openai_itself_is_asked_for_completions_in_its_words() -> None:
     binding: Any = LollmsClient("openai", model_name="m", llm_binding_config=config).binding
     from lollms_core.types import GenerationCall, Params
 
-    request = binding.codec.request(GenerationCall((Message.user("Hi"),), params=Params(max_tokens=5)), binding.target)
+    with pytest.raises(StopIteration) as end:
+        next(binding.codec.prepare(GenerationCall((Message.user("Hi"),), params=Params(max_tokens=5)), binding.target))
+    request = end.value.value
     assert request.url == "https://api.openai.com/v1/completions"
     assert json.loads(request.body) == {"prompt": "Hi", "max_tokens": 5}
 

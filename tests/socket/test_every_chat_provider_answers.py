@@ -14,6 +14,7 @@ import pytest
 from lollms_client import AsyncLollmsClient, LollmsClient
 from lollms_core.errors import (
     AuthFailed,
+    InvalidRequest,
     LollmsError,
     RateLimited,
     Refused,
@@ -21,6 +22,7 @@ from lollms_core.errors import (
     UnsupportedFeature,
     UpstreamError,
 )
+from lollms_core.protocols.openai import ChatCodec
 from lollms_core.protocols.retry import NO_RETRY
 from lollms_core.types import GenerationCall, ImagePart, Message, Reply, ToolCall, Usage
 from lollms_runtime.transport.http_sync import HttpTransport
@@ -50,7 +52,7 @@ TOOL = {
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-NO_TOOLS, NO_IMAGES = {"perplexity"}, {"deepseek"}
+IN_PROMPT, NO_IMAGES = {"perplexity"}, {"deepseek"}
 
 each_provider = pytest.mark.parametrize("name", RULES)
 
@@ -118,11 +120,6 @@ def test_thoughts_are_no_part_of_the_answer(chaos: ChaosServer, name: str) -> No
 
 @each_provider
 def test_tools_are_called_and_answered(chaos: ChaosServer, name: str) -> None:
-    if name in NO_TOOLS:
-        with client_of(chaos, name) as client, pytest.raises(UnsupportedFeature, match="tools"):
-            client.complete("tool:weather", tools=[TOOL])
-        assert not chaos.requests
-        return
     model = "thinker" if name in ("deepseek", "open_router") else "m"
     replies = answers(chaos, name, model, "tool:weather", tools=[TOOL])
     for reply in replies:
@@ -135,11 +132,57 @@ def test_tools_are_called_and_answered(chaos: ChaosServer, name: str) -> None:
         *(Message.tool(call.id, "sun") for call in reply.tool_calls),
         Message.user(TEXT),
     ]
+    # calls and answers of another provider are taken as well
+    other = [turns[0], Message.assistant("", [ToolCall("call_1", "weather", {})]), Message.tool("call_1", "sun")]
     with client_of(chaos, name, "m") as client:
-        assert client.complete(turns, tools=[TOOL]).text == TEXT
-        if name != "deepseek":  # calls of another provider are taken as well
-            other = [Message.assistant("", [ToolCall("call_1", "weather", {})]), Message.tool("call_1", "sun")]
-            assert client.complete([*other, Message.user(TEXT)], tools=[TOOL]).text == TEXT
+        for before in (turns[:-1], other, [*other, Message.assistant("sun")]):
+            said = client.complete([*before, Message.user(TEXT)], tools=[TOOL]).text
+            assert said.endswith(TEXT) if name in IN_PROMPT else said == TEXT
+        client.complete(turns[:-1], tools=[TOOL])  # as an agent goes on, with the results last
+    assert all(("tools" in body) is (name not in IN_PROMPT) for body in bodies(chaos))
+
+
+def bodies(chaos: ChaosServer) -> list[dict[str, Any]]:
+    return [seen.json() for seen in chaos.requests if seen.method == "POST"]
+
+
+def test_a_tool_loop_in_words(chaos: ChaosServer) -> None:
+    """Perplexity has no tools: the model reads of them, of its calls, and of their results, in turns that alternate."""
+    with client_of(chaos, "perplexity") as client:
+        reply = client.stream("tool:weather", tools=[TOOL], system="Be brief.").result()
+        assert [(item.name, item.action) for item in reply.receipt] == [("tools", "rewritten")]
+        results = [Message.tool(call.id, text) for call, text in zip(reply.tool_calls, ("sun", "rain"), strict=True)]
+        turns = [Message.user("tool:weather"), Message.assistant(reply.text, reply.tool_calls), *results]
+        client.complete([*turns, Message.user("So?")], tools=[TOOL], system="Be brief.")
+    system, asked, called, answered = bodies(chaos)[-1]["messages"]
+    assert system["content"].startswith("Be brief.")
+    assert '"name":"weather"' in system["content"]
+    assert asked == {"role": "user", "content": "tool:weather"}
+    assert called["role"] == "assistant"
+    assert called["content"].count("<tool_call>") == len(CITIES)
+    assert all(each in answered["content"] for each in ("sun", "rain", "weather"))
+    assert answered["content"].endswith("</tool_response>\n\nSo?")
+
+
+def test_the_user_does_not_speak_behind_a_result_at_mistral(chaos: ChaosServer) -> None:
+    """It refuses that, and a last turn of the assistant that is not marked as the beginning of its answer."""
+    turns = [Message.user("a"), Message.assistant("", [ToolCall("call_1", "weather", {})]), Message.tool("call_1", "b")]
+    with client_of(chaos, "mistral") as client:
+        assert client.complete([*turns, Message.user("c")]).text == "c"
+        assert client.complete([*turns, Message.assistant("It is")]).text == "It is"
+    between, last = (body["messages"][3] for body in bodies(chaos))
+    assert between == {"role": "assistant", "content": " "}
+    assert last == {"role": "assistant", "content": "It is", "prefix": True}
+
+
+@pytest.mark.parametrize("name", ["azure_openai", "azure_openai_v1"])
+def test_what_azure_refuses_is_said(chaos: ChaosServer, name: str) -> None:
+    with client_of(chaos, name, "filtered") as client, pytest.raises(InvalidRequest, match="filtered") as stopped:
+        client.complete(TEXT)
+    assert (stopped.value.status, stopped.value.upstream_code, stopped.value.param) == (400, "content_filter", "prompt")
+    with client_of(chaos, name, "nobody") as client, pytest.raises(LollmsError, match="does not exist") as missing:
+        client.stream(TEXT).result()
+    assert (missing.value.status, missing.value.upstream_code) == (404, "DeploymentNotFound")
 
 
 @each_provider
@@ -193,7 +236,7 @@ def test_a_provider_that_is_busy_says_how_long(chaos: ChaosServer, name: str) ->
         transport = HttpTransport()
         try:
             upstream = Upstream(binding.codec, binding.target, transport, retry=NO_RETRY)
-            request = binding.codec.request(call, binding.target)
+            request = ChatCodec(binding.dialect).request(call, binding.target)
             with pytest.raises(RateLimited) as caught:
                 upstream.fetch(request)
         finally:

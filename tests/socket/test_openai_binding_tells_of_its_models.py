@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lollms_core.errors import LollmsError, UnknownModel, UnsupportedFeature
+from lollms_core.errors import ConfigError, LollmsError, UnknownModel, UnsupportedFeature
 from lollms_core.types import Embeddings
 from lollms_server.zoos.bindings.openai_binding import OpenAIBinding
 from tests.support.attached import attached
@@ -74,6 +74,21 @@ def test_health_is_one_quick_question(chaos: ChaosServer, mode: str, well: bool)
     assert (found, bool(words)) == (well, True)
     assert "canary" not in words
     assert [seen.path for seen in chaos.requests[before:]] == [f"/{mode}/models"]
+
+
+def test_where_there_is_no_list_of_models_health_cannot_be_asked(chaos: ChaosServer) -> None:
+    before = len(chaos.requests)
+    url = chaos.url("openai")
+    well, words = ask(url, lambda binding: binding.health_check(), provider="perplexity", api_key="a-key")
+    assert (well, "cannot be asked" in words) == (True, True)
+    assert chaos.requests[before:] == []
+
+
+def test_an_address_with_a_query_is_refused_and_not_shown(chaos: ChaosServer) -> None:
+    for address in ("http://127.0.0.1:9/v1?key=secret-of-mine", "http://127.0.0.1:9/v1#x"):
+        error = refused(address, lambda binding: binding.health_check())
+        assert isinstance(error, ConfigError)
+        assert "secret" not in str(error)
 
 
 def test_health_says_when_nobody_is_there() -> None:

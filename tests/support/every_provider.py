@@ -35,7 +35,6 @@ from lollms_core.protocols.lollms import LollmsCodec
 from lollms_core.protocols.retry import RetryPolicy
 from lollms_core.types import Done, Event, Native, Notice, Reply, ToolCallDelta
 from lollms_server.core.bindings.http import HttpBinding as ServerBinding
-from tests.support.chaos import ChaosServer, Seen
 from tests.support.every_stand_in import STAND_INS, WRONG_KEY, StandIn
 from tests.support.feeding import merged
 from tests.support.server import Served, running_server
@@ -113,9 +112,7 @@ def _rows() -> tuple[Row, ...]:
     for kind in sorted(set(TYPES) - {row.type for row in rows.values()}):
         rows[kind] = Row(kind, "", {}, kind, {})
     for name, (base, config, settings) in _VARIANTS.items():
-        rows[name] = rows[base]._replace(
-            name=name, config=config, settings={**rows[base].settings, **settings}
-        )
+        rows[name] = rows[base]._replace(name=name, config=config, settings={**rows[base].settings, **settings})
     return tuple(rows.values())
 
 
@@ -192,9 +189,7 @@ class House:
         """Ask on every face, whole and streamed, all at once; `prompts` gives the prompt of each."""
         ways = [(face, stream) for face in self.faces(row) for stream in (False, True)]
         with ThreadPoolExecutor(len(ways)) as pool:
-            works = {
-                way: pool.submit(self.told, row, way[0], prompts(*way), stream=way[1], **asked) for way in ways
-            }
+            works = {way: pool.submit(self.told, row, way[0], prompts(*way), stream=way[1], **asked) for way in ways}
             return {way: work.result() for way, work in works.items()}
 
 

@@ -49,9 +49,10 @@ class StandIn(NamedTuple):
     embedder: str = ""
     breaking: str = ""
 
-    def asked(self, words: str) -> list[Seen]:
-        """The requests so far whose body holds the words, but for those that were refused and taught something."""
-        return [each for each in list(self.server.requests) if words.encode() in each.body and each not in self.refused]
+    def asked(self, words: str, *, refused: bool = False) -> list[Seen]:
+        """The requests so far whose body holds the words; with `refused` also those that were answered with 400."""
+        found = [seen for seen in list(self.server.requests) if words.encode() in seen.body]
+        return found if refused else [seen for seen in found if seen not in self.refused]
 
     def wait(self, words: str, number: int = 1, timeout: float = 5.0) -> Seen:
         """Wait until that many requests with the words are there; the last of them."""
@@ -107,10 +108,11 @@ def _anthropic_form(status: int, message: str, param: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _gemini() -> Iterator[StandIn]:
-    with GeminiServer() as server:
+    gemini = GeminiServer()
+    with gemini as server:
         refused = gate(server, _gemini_form)
         model = "gemini-2.5-flash"
-        yield StandIn(server, refused, server.base, GEMINI_KEY, model, model, "gemini-embedding-001", "broken")
+        yield StandIn(server, refused, gemini.base, GEMINI_KEY, model, model, "gemini-embedding-001", "broken")
 
 
 def _gemini_form(status: int, message: str, param: str) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def _huggingface(form: Form) -> Iterator[StandIn]:
 
 def _huggingface_form(status: int, message: str, param: str) -> dict[str, Any]:
     said = f"The following `model_kwargs` are not used by the model: ['{param}'] (note: typos)" if param else message
-    return {"error": said, "error_type": "validation" if param else "overloaded"}
+    return {"error": said, "error_type": "validation"} if param else {"error": said}
 
 
 @contextlib.contextmanager

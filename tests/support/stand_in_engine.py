@@ -48,6 +48,10 @@ def stand_in(policy: Policy | None = None, load: str = "") -> WorkerEngine[Stand
     return WorkerEngine(settings, WorkerLaunch(settings.name, command, lambda: {"load": load}))
 
 
+class AcceleratorError(RuntimeError):
+    """What torch calls an error after which a graphics card works no more in this process."""
+
+
 class StandIn:
     """See above; it is what runs in the worker."""
 
@@ -111,6 +115,14 @@ class StandIn:
 
     def do_big(self, rest: str, emit: Emit, cancel: Cancel) -> str:
         return "x" * int(rest)
+
+    def do_break(self, rest: str, emit: Emit, cancel: Cancel) -> None:
+        raise AcceleratorError("device-side assert triggered")
+
+    def do_chatter(self, rest: str, emit: Emit, cancel: Cancel) -> str:
+        for _ in range(2000):
+            os.write(2, b"chatter " * 500)  # 8 MB, and no end of a line
+        return "done"
 
     def do_rubbish(self, rest: str, emit: Emit, cancel: Cancel) -> None:
         number = next(n for n in range(3, 64) if _is_pipe(n) and n != 0 and os.get_blocking(n) and _writable(n))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -145,8 +146,16 @@ def _check_body(body: dict[str, Any], name: str, rules: Rules) -> None:
         raise Refusal(400, "response_format", "This response_format type is unavailable now")
     for message in body["messages"]:
         _check_message(message, name, rules, bool(body.get("tools")))
+    roles = [message["role"] for message in body["messages"]]
     if name == "perplexity":
-        _check_turns([message["role"] for message in body["messages"]])
+        _check_turns(roles)
+    if name == "mistral":
+        if ("tool", "user") in pairwise(roles):
+            raise Refusal(400, "messages", "Unexpected role 'user' after role 'tool'")
+        if roles[-1] == "assistant" and body["messages"][-1].get("prefix") is not True:
+            raise Refusal(400, "messages", "Expected last role User or Tool (or Assistant with prefix True)")
+        if any(m["role"] == "assistant" and not (m.get("content") or m.get("tool_calls")) for m in body["messages"]):
+            raise Refusal(400, "messages", "Assistant message must have either content or tool_calls, but not none.")
 
 
 def _check_turns(roles: list[str]) -> None:

@@ -9,7 +9,6 @@ BindingName = "AzureOpenAIBinding"
 class AzureOpenAIBinding(
     ChatBinding,
     aliases={"azure_endpoint": "host_address", "azure_api_key": "service_key", "azure_api_version": "api-version"},
-    by_path={"/openai/v1": DIALECTS["azure_openai_v1"]},
 ):
     """Azure OpenAI; see `ChatBinding`."""
 

@@ -139,8 +139,11 @@ class LollmsBinding(HttpBinding):
 
     @override
     def embed(self, text: str | list[str], **kwargs: Any) -> list[Any]:
-        """The embedding of a text as a list of numbers; for a list of texts a list of these."""
-        vectors = self._field("embed", "embeddings", list, input=[text] if isinstance(text, str) else list(text))
+        """The embedding of a text as a list of numbers; for a list of texts a list of these. `model` names a model."""
+        texts = [text] if isinstance(text, str) else list(text)
+        model = str(kwargs.get("model") or kwargs.get("model_name") or "")
+        named = {"model_name": model} if model else {}
+        vectors = self._field("embed", "embeddings", list, input=texts, **named)
         return vectors[0] if isinstance(text, str) and vectors else vectors
 
     def lollms_listMountedPersonalities(self) -> list[str]:  # noqa: N802  the name that scripts know
@@ -169,7 +172,7 @@ class LollmsBinding(HttpBinding):
 
     def _field(self, route: str, name: str, kind: type[_T], **body: Any) -> _T:
         chosen = {"binding_name": self.instance, "model_name": self.model_name}
-        sent = {**body, **{key: each for key, each in chosen.items() if each}}
+        sent = {**{key: each for key, each in chosen.items() if each}, **body}
         value = self._ask_where_it_is("POST", route, sent).get(name)
         if not isinstance(value, kind):
             raise ProtocolError(f"The server at {self.host_address} answered {route} without {name}.")

@@ -62,6 +62,10 @@ class HttpBinding(NativeBinding):
             raise ConfigError(
                 f"{self.url_settings[0]} is {url!r}; it must be the address of the backend, with http:// or https://."
             )
+        if set("?#") & set(url):  # which may hold a key, so it is not shown
+            raise ConfigError(
+                f"{self.url_settings[0]} has a ? or a # in it; it must be the base URL, without what requests add."
+            )
         self._codec, self._catalog = self.protocol(url)
         self._target = Target(
             url,
@@ -202,7 +206,10 @@ class HttpBinding(NativeBinding):
         """
         from lollms_runtime.transport.http_async import AsyncHttpTransport
 
-        request = self._catalog.ping(self._target)
+        try:
+            request = self._catalog.ping(self._target)
+        except UnsupportedFeature as error:
+            return True, f"It cannot be asked whether it is there: {error.message}"
         quick = HttpRequest(request.method, request.url, request.headers, b"", _PING, request.verify_tls)
         transport = AsyncHttpTransport()
         try:

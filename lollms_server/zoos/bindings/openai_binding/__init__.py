@@ -10,7 +10,7 @@ from typing_extensions import override
 from lollms_core.errors import ConfigError, InvalidRequest
 from lollms_core.protocols.base import Codec
 from lollms_core.protocols.catalog import OpenAICatalog
-from lollms_core.protocols.dialects import DIALECTS, Dialect, dialect_at
+from lollms_core.protocols.dialects import DIALECTS, Dialect, dialect_at, in_its_form
 from lollms_core.protocols.responses_routing import codec_for
 from lollms_server.core.bindings.http import HttpBinding, HttpProtocol
 
@@ -28,7 +28,7 @@ class OpenAIBinding(HttpBinding):
 
     @override
     def protocol(self, url: str) -> HttpProtocol:
-        self._dialect = dialect = self._named() or dialect_at(url)
+        self._dialect = dialect = in_its_form(self._named() or dialect_at(url), url)
         return HttpProtocol(self._codec_of(dialect), OpenAICatalog(dialect))
 
     @override
