@@ -139,7 +139,7 @@ QUESTIONS = {
     "thoughts and tools": Asked("tool:weather", {"tools": [TOOL], "thinking": 2000}),
     "schema": Asked("?", {"schema": SCHEMA}),
     "image": Asked("?", {"images": [png(5, 4)]}),
-    "instructions": Asked("Hi", {"system_prompt": "Be kind."}),
+    "instructions": Asked("Hi", {"system": "Be kind."}),
     "refusal": Asked("refuse", {}),
 }
 FACES = (async_face, through_the_server)
