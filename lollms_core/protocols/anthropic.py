@@ -12,8 +12,10 @@ URL may end in /v1 or not. How turns are written is in `anthropic_turns`.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from typing_extensions import override
 
 from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.protocols.anthropic_models import ModelProfile, profile_of
@@ -25,7 +27,8 @@ from lollms_core.protocols.anthropic_thinking import (
     tidy_thinking,
 )
 from lollms_core.protocols.anthropic_turns import conversation, used_tools
-from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from lollms_core.protocols.base import HttpRequest, HttpResponse, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.http_errors import http_error, problem_of, scrub, secrets_of
 from lollms_core.protocols.json_limits import decode_lenient
 from lollms_core.protocols.lessons import Lesson, heeded
@@ -57,17 +60,10 @@ _NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 _NO_PREFILL = re.compile(r"does not support assistant message prefill", re.IGNORECASE)
 
 
-class MessagesCodec:
+class MessagesCodec(OneRequestCodec):
     """Text generation over /v1/messages."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -149,22 +145,11 @@ class MessagesCodec:
             receipt += learned
         return fields, tuple(receipt)
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
-        return MessagesReader(
-            content_type,
-            limits=self.limits,
-            receipt=receipt,
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
-        )
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
+        return MessagesReader(content_type, **told)
 
+    @override
     def error(self, response: HttpResponse, target: Target) -> LollmsError:
         """The typed error for a response whose status is not 2xx.
 

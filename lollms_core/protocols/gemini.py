@@ -10,12 +10,15 @@ calls that nobody signed) is sent as it should be and learned from the refusal; 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from typing_extensions import override
+
 from lollms_core.errors import InvalidRequest, LollmsError
-from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from lollms_core.protocols.base import HttpRequest, HttpResponse, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.gemini_contents import conversation
 from lollms_core.protocols.gemini_errors import (
     LEVEL,
@@ -28,7 +31,6 @@ from lollms_core.protocols.gemini_errors import (
 )
 from lollms_core.protocols.gemini_plan import planned, tool_choice
 from lollms_core.protocols.gemini_reader import GeminiReader
-from lollms_core.protocols.http_errors import secrets_of
 from lollms_core.protocols.outgoing import encode_json, headers_for
 from lollms_core.protocols.schema_reduction import GEMINI_SCHEMAS, reduced
 from lollms_core.types import GenerationCall, ReceiptItem, Tool
@@ -41,21 +43,14 @@ _COLLECTIONS = ("models", "tunedModels")
 _SAYS_NOTHING = frozenset({"type", "title", "description", "required", "$schema", "$id", "$defs", "definitions"})
 
 
-class GeminiCodec:
+class GeminiCodec(OneRequestCodec):
     """Text generation over generateContent. The target's base URL includes the version, such as `.../v1beta`.
 
     Options of the target: `safety_settings`, thresholds by category of harm; `max_output_tokens`, the most that may be
     asked for, and what is asked for where a call does not say.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -92,23 +87,13 @@ class GeminiCodec:
         path = f"/{model_path(call.model, target)}:{verb}"
         return gemini_request(target, path, body, kind, tuple(receipt), tuple(optional))
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
         return GeminiReader(
-            content_type,
-            limits=self.limits,
-            receipt=receipt,
-            taken={each.id for message in call.messages for each in message.tool_calls},
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
+            content_type, taken={each.id for message in call.messages for each in message.tool_calls}, **told
         )
 
+    @override
     def error(self, response: HttpResponse, target: Target) -> LollmsError:
         """The typed error for a response whose status is not 2xx."""
         return gemini_error(response, target)

@@ -161,9 +161,7 @@ _UNSEEN = re.compile(
 
 _NAMED = re.compile(r"\b([\w-]*(?:key|token|secret|password)=)[^\s&\"'<>]{6,}", re.IGNORECASE)  # as in an address
 
-_KEYS = re.compile(
-    r"\b(?:sk|pk|gsk|xai|hf|lollms)[-_][\w*-]{20,}|\bAIza[\w-]{30,}|(?<=\bBearer )\S{6,}", re.IGNORECASE
-)
+_KEYS = re.compile(r"\b(?:sk|pk|gsk|xai|hf|lollms)[-_][\w*-]{20,}|\bAIza[\w-]{30,}|(?<=\bBearer )\S{6,}", re.IGNORECASE)
 
 
 def error_of(

@@ -12,7 +12,7 @@ where each model has a path of its own; or that of an endpoint, which serves one
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -21,8 +21,8 @@ from typing_extensions import override
 
 from lollms_core.errors import InvalidRequest, LollmsError, UnsupportedFeature
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.dialect import COMMON, Dialect
-from lollms_core.protocols.http_errors import secrets_of
 from lollms_core.protocols.huggingface_errors import huggingface_error
 from lollms_core.protocols.huggingface_reader import TextTaskReader
 from lollms_core.protocols.lessons import Lesson, heeded
@@ -137,16 +137,8 @@ class HuggingFaceCodec(ChatCodec):
 # ---- text generation -----------------------------------------------------------------------------------------------
 
 
-class TextTaskCodec:
+class TextTaskCodec(OneRequestCodec):
     """Text generation with the task of that name: a conversation becomes one text, which the model continues."""
-
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
 
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
@@ -195,24 +187,16 @@ class TextTaskCodec:
             receipt += learned
         return fields, tuple(receipt)
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
         return TextTaskReader(
             content_type,
-            limits=self.limits,
-            receipt=receipt,
             model=call.model or (target.model if target is not None else ""),
             stops=call.params.stop or (),
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
+            **told,
         )
 
+    @override
     def error(self, response: HttpResponse, target: Target) -> LollmsError:
         """The typed error for a response whose status is not 2xx; see `huggingface_error`."""
         return huggingface_error(response, target)

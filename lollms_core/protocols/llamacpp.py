@@ -29,7 +29,6 @@ from typing_extensions import override
 from lollms_core.errors import ContextTooLong, InvalidRequest, LollmsError, ProtocolError
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Reader, Target
 from lollms_core.protocols.dialects import LLAMACPP
-from lollms_core.protocols.http_errors import secrets_of
 from lollms_core.protocols.json_limits import decode_body, decode_lenient
 from lollms_core.protocols.openai import ChatCodec
 from lollms_core.protocols.openai_reader import ChatReader
@@ -97,22 +96,8 @@ class LlamaCppCodec(ChatCodec):
         return super().request(msgspec.structs.replace(call, stream=True), target)
 
     @override
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        return _LlamaCppReader(
-            content_type,
-            limits=self.limits,
-            think_tags=self.dialect.think_tags,
-            receipt=receipt,
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
-            on_report=self._on_report,
-        )
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
+        return _LlamaCppReader(content_type, think_tags=self.dialect.think_tags, on_report=self._on_report, **told)
 
     @override
     def error(self, response: HttpResponse, target: Target) -> LollmsError:

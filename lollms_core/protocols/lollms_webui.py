@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import base64
 import codecs
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from typing_extensions import override
 
 from lollms_core.errors import (
     LollmsError,
@@ -27,8 +28,9 @@ from lollms_core.errors import (
     UnsupportedFeature,
     UpstreamFailed,
 )
-from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
-from lollms_core.protocols.http_errors import error_of, http_error, not_the_protocol, problem_of, secrets_of
+from lollms_core.protocols.base import HttpRequest, Limits, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
+from lollms_core.protocols.http_errors import error_of, not_the_protocol, problem_of
 from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
 from lollms_core.protocols.prompt_text import continuation
@@ -56,17 +58,10 @@ _TEXT = ("text/plain", "text/event-stream", "application/octet-stream", "")
 _anything = msgspec.json.Decoder().decode
 
 
-class LollmsWebuiCodec:
+class LollmsWebuiCodec(OneRequestCodec):
     """Text generation by a lollms web UI. The target's option `personality` is the number of a mounted personality."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -98,25 +93,9 @@ class LollmsWebuiCodec:
             tuple(ReceiptItem(name, "dropped", reason) for name in dropped),
         )
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
-        return LollmsWebuiReader(
-            content_type,
-            limits=self.limits,
-            receipt=receipt,
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
-        )
-
-    def error(self, response: HttpResponse, target: Target) -> LollmsError:
-        """The typed error for a response whose status is not 2xx."""
-        return http_error(response, target)
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
+        return LollmsWebuiReader(content_type, **told)
 
 
 class LollmsWebuiReader:

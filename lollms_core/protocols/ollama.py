@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from lollms_core.errors import InvalidRequest, LollmsError, UnknownModel, UnsupportedFeature
-from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
-from lollms_core.protocols.http_errors import http_error, secrets_of
+from lollms_core.protocols.base import HttpRequest, HttpResponse, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
+from lollms_core.protocols.http_errors import http_error
 from lollms_core.protocols.json_limits import decode_lenient
 from lollms_core.protocols.ollama_reader import OllamaReader, code_of
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
@@ -48,17 +51,10 @@ _MORE_OPTIONS = frozenset({"num_keep", "typical_p", "mirostat", "mirostat_tau", 
 _LARGEST_SEED = 2**63 - 1
 
 
-class OllamaCodec:
+class OllamaCodec(OneRequestCodec):
     """Text generation over /api/chat. The target's base URL is the address of the Ollama server, without a path."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -100,22 +96,11 @@ class OllamaCodec:
                 receipt.append(ReceiptItem(name, "dropped", "ollama has no such parameter"))
         return options, fields, tuple(receipt)
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
-        return OllamaReader(
-            content_type,
-            limits=self.limits,
-            receipt=receipt,
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
-        )
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
+        return OllamaReader(content_type, **told)
 
+    @override
     def error(self, response: HttpResponse, target: Target) -> LollmsError:
         """The typed error for a response whose status is not 2xx."""
         body = decode_lenient(response.body)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
+from typing_extensions import override
 
-from lollms_core.errors import InvalidRequest, LollmsError, ProtocolError, UnsupportedFeature
+from lollms_core.errors import InvalidRequest, ProtocolError, UnsupportedFeature
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.dialect import Dialect
-from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.json_limits import decode_body
 from lollms_core.protocols.lessons import Lesson, heeded
 from lollms_core.protocols.openai_models import parse_models
@@ -46,18 +47,14 @@ __all__ = [
 ]
 
 
-class ChatCodec:
+class ChatCodec(OneRequestCodec):
     """Text generation over /chat/completions, in the words of one dialect."""
 
     def __init__(self, dialect: Dialect, limits: Limits | None = None) -> None:
+        super().__init__(limits)
         self.dialect = dialect
-        self.limits = limits or Limits()
 
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -143,28 +140,15 @@ class ChatCodec:
             receipt += learned
         return fields, tuple(receipt)
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
         return ChatReader(
             content_type,
-            limits=self.limits,
             think_tags=self.dialect.think_tags,
-            receipt=receipt,
             returns=self.dialect.returns,
             protocol=self.dialect.name,
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
+            **told,
         )
-
-    def error(self, response: HttpResponse, target: Target) -> LollmsError:
-        """The typed error for a response whose status is not 2xx."""
-        return http_error(response, target)
 
 
 # ---- pieces of a request -------------------------------------------------------------------------------------------

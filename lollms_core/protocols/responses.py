@@ -10,13 +10,15 @@ See https://platform.openai.com/docs/api-reference/responses.
 from __future__ import annotations
 
 import base64
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lollms_core.errors import LollmsError, UnsupportedFeature
-from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from typing_extensions import override
+
+from lollms_core.errors import UnsupportedFeature
+from lollms_core.protocols.base import HttpRequest, Limits, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.dialect import Dialect
-from lollms_core.protocols.http_errors import http_error, secrets_of
 from lollms_core.protocols.lessons import Lesson, heeded
 from lollms_core.protocols.openai import strict_form
 from lollms_core.protocols.outgoing import encode_json, finite, headers_for
@@ -52,18 +54,14 @@ _OWN_ITEMS = ("message", "reasoning", "function_call")
 """What a model writes that is offered nothing but functions."""
 
 
-class ResponsesCodec:
+class ResponsesCodec(OneRequestCodec):
     """Text generation over /responses. The dialect says who is there, and whether images and tools are taken."""
 
     def __init__(self, dialect: Dialect, limits: Limits | None = None) -> None:
+        super().__init__(limits)
         self.dialect = dialect
-        self.limits = limits or Limits()
 
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -143,25 +141,9 @@ class ResponsesCodec:
             receipt += learned
         return fields, tuple(receipt)
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors name it and cannot hold its key."""
-        return ResponsesReader(
-            content_type,
-            limits=self.limits,
-            receipt=receipt,
-            name=target.provider if target is not None else "",
-            secrets=secrets_of(target) if target is not None else (),
-        )
-
-    def error(self, response: HttpResponse, target: Target) -> LollmsError:
-        """The typed error for a response whose status is not 2xx."""
-        return http_error(response, target)
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
+        return ResponsesReader(content_type, **told)
 
 
 # ---- pieces of a request -------------------------------------------------------------------------------------------
