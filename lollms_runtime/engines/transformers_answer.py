@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from lollms_core.errors import InvalidRequest
 from lollms_core.protocols.prompt_tools_splitter import CallSplitter
 from lollms_core.text.thoughts import ThoughtSplitter
 from lollms_core.types import Event, GenerationCall, TextDelta, ThoughtDelta, ToolCallDelta
-from lollms_runtime.engines.transformers_loading import Loaded
-from lollms_runtime.engines.transformers_prompt import Prompt, prompt_of
+from lollms_runtime.engines.transformers_loading import Loaded, is_shown
+from lollms_runtime.engines.transformers_prompt import Prompt, Spelling, prompt_of
 from lollms_runtime.engines.transformers_sampling import Sampling
 from lollms_runtime.engines.worker_text import Pieces, StopStrings
 
@@ -22,14 +24,20 @@ __all__ = ["TokenAnswer", "ids_of", "prompt_for", "stops_of"]
 
 def prompt_for(call: GenerationCall, here: Loaded) -> Prompt:
     """The prompt of a call in the form of this model. Raises what `prompt_of` raises."""
+    spelling = Spelling(here.markers, is_shown)
 
     def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, goes_on: bool) -> str:
         text: str = here.tokenizer.apply_chat_template(
-            messages, tools=tools, tokenize=False, add_generation_prompt=not goes_on, continue_final_message=goes_on
+            spelling.messages(messages),
+            tools=spelling.tools(tools),
+            tokenize=False,
+            add_generation_prompt=not goes_on,
+            continue_final_message=goes_on,
         )
         return text
 
-    return prompt_of(call, render if here.template else None, takes_tools="tools" in here.template)
+    prompt = prompt_of(call, render if here.template else None, takes_tools="tools" in here.template)
+    return msgspec.structs.replace(prompt, spelled=spelling.found)
 
 
 def stops_of(here: Loaded, prompt: Prompt, sampling: Sampling) -> tuple[str, ...]:
@@ -41,12 +49,24 @@ def stops_of(here: Loaded, prompt: Prompt, sampling: Sampling) -> tuple[str, ...
 def ids_of(here: Loaded, prompt: Prompt) -> list[int]:
     """The tokens of a prompt. Raises `InvalidRequest` for none at all."""
     tokenizer = here.tokenizer
-    ids: list[int] = tokenizer(prompt.text, add_special_tokens=prompt.markers)["input_ids"]
+    ids: list[int] = []
+    for text, spelled in prompt.pieces:
+        ids += _spelled(tokenizer, text) if spelled else tokenizer(text, add_special_tokens=prompt.markers)["input_ids"]
     if not ids and tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id]
     if not ids:
         raise InvalidRequest("The prompt is empty, and this model cannot begin with nothing.")
     return ids
+
+
+def _spelled(tokenizer: Any, name: str) -> list[int]:
+    """The tokens of a special token's name, as those of any other text."""
+    ids: list[int] = tokenizer(name, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    if len(ids) > 1 or len(name) == 1:
+        return ids
+    return [  # a token that was added, but not as a special one: the option does not concern it
+        number for letter in name for number in tokenizer(letter, add_special_tokens=False)["input_ids"]
+    ]
 
 
 class TokenAnswer:

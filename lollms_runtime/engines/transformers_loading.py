@@ -14,22 +14,25 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from lollms_core.errors import ConfigError, LollmsError, MissingDependency, ModelLoadFailed, ModelNotFound
+from lollms_core.protocols.http_errors import scrub
 from lollms_core.types import ModelInfo
 from lollms_runtime.engines.transformers_models import check_folder
 
-__all__ = ["Loaded", "Read", "load", "loaded_of", "read_model", "refused"]
+__all__ = ["Loaded", "Read", "is_shown", "load", "loaded_of", "read_model", "refused"]
 
 _SMALL = 100 * 1024 * 1024  # bytes of weights: so small a model loses more by waiting for threads than it gains
 _FULL = 2 * 1024**3  # bytes of weights up to which the processor computes with float32
 _FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt"]
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _SHOWN = ("think", "tool", "call", "function")  # special tokens with such a word in them are part of the answer
+_BRACKETED = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 _NO_LIMIT = 1_000_000_000  # a tokenizer without one says a far larger number
 
 
@@ -37,7 +40,7 @@ class Loaded(msgspec.Struct):
     """A model, its tokenizer and its generation_config.json.
 
     `ends` are the tokens that end an answer; `context` is tokens, None for unknown; `template` is the chat template, ""
-    for none; `hidden` are the tokens that are no part of an answer.
+    for none; `hidden` are the tokens that are no part of an answer; `markers` the names of all that a text can forge.
     """
 
     model: Any
@@ -47,6 +50,7 @@ class Loaded(msgspec.Struct):
     context: int | None
     template: str
     hidden: frozenset[int]
+    markers: frozenset[str]
     info: ModelInfo
 
 
@@ -126,6 +130,7 @@ def _seal(*, downloads: bool) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["VLLM_NO_USAGE_STATS"] = os.environ["DO_NOT_TRACK"] = "1"
     if downloads:
         os.environ.pop("HF_HUB_OFFLINE", None)
         os.environ.pop("TRANSFORMERS_OFFLINE", None)
@@ -146,8 +151,11 @@ def _folder(settings: dict[str, Any]) -> tuple[Path, str]:
             )
         )
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
+        said = scrub(str(error), (settings["token"],) if settings["token"] else (), 300)
         raise ModelNotFound(f"Model {name!r} could not be downloaded from the hub: {said}") from error
+    constants: Any = importlib.import_module("huggingface_hub.constants")
+    constants.HF_HUB_OFFLINE = True  # a configuration may name other models: they are not asked for
+    _seal(downloads=False)
     return folder, folder.name
 
 
@@ -237,7 +245,8 @@ def loaded_of(model: Any, read: Read, settings: dict[str, Any], facts: dict[str,
     # Tools go into the prompt where the template takes none.
     info = ModelInfo(settings["name"], context, supports_tools=True, details=kept)
     ends = _ends(read.generation, tokenizer)
-    return Loaded(model, tokenizer, read.generation, ends, context, template, _hidden(tokenizer, ends), info)
+    hidden, markers = _hidden(tokenizer, ends), _markers(tokenizer)
+    return Loaded(model, tokenizer, read.generation, ends, context, template, hidden, markers, info)
 
 
 def _template(tokenizer: Any) -> str:
@@ -260,7 +269,22 @@ def _ends(generation: Any, tokenizer: Any) -> tuple[int, ...]:
 
 def _hidden(tokenizer: Any, ends: tuple[int, ...]) -> frozenset[int]:
     """The tokens that are no part of an answer: markers of beginnings, ends and turns."""
+    special = _special(tokenizer)
+    return frozenset(number for number, name in special.items() if not is_shown(name)) | frozenset(ends)
+
+
+def _markers(tokenizer: Any) -> frozenset[str]:
+    """The names of special tokens, and of added ones in brackets, which templates use alike; not runs of blanks."""
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    return frozenset({name for name in added if _BRACKETED.fullmatch(name)} | set(_special(tokenizer).values()) - {""})
+
+
+def _special(tokenizer: Any) -> dict[int, str]:
     special = {int(number): str(token) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     special.update(zip(tokenizer.all_special_ids, map(str, tokenizer.all_special_tokens), strict=False))
-    kept = {number for number, text in special.items() if any(word in text.lower() for word in _SHOWN)}
-    return frozenset(set(special) - kept) | frozenset(ends)
+    return special
+
+
+def is_shown(name: str) -> bool:
+    """Whether a special token of this name is part of an answer: around a thought, or around a call of a tool."""
+    return any(word in name.lower() for word in _SHOWN)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from lollms_core.errors import ConfigError, ModelLoadFailed, ModelNotFound, UnsupportedFeature
 
 __all__ = ["FoundModel", "cache_folder", "check_folder", "find_folder", "found_models", "is_repository"]
@@ -98,6 +100,7 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> None:
         raise ModelLoadFailed(f"{name} is no model for transformers: it has no config.json.")
     if (folder / "adapter_config.json").is_file():
         raise UnsupportedFeature(f"{name} is an adapter for another model. Merge it into that one, and use the result.")
+    _check_index(folder, name)
     if any(folder.glob("*.safetensors")):
         return
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
@@ -108,6 +111,26 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> None:
             f"{name} has its weights in {pickled[0]}, which is a pickle: reading one can run code. Use a version with "
             "safetensors, or convert it; if you trust this file, set allow_pickle."
         )
+
+
+def _check_index(folder: Path, name: str) -> None:
+    """The files that an index of weights names are safetensors of this folder, or it is no index."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    try:
+        files = set(msgspec.json.decode(index.read_bytes(), type=_Index).weight_map.values())
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ModelLoadFailed(f"{name} has an index of its weights that cannot be read: {error}") from error
+    odd = sorted(file for file in files if not file.endswith(".safetensors") or {"/", "\\"} & set(file))
+    if odd:
+        raise ModelLoadFailed(
+            f"{name} has an index of its weights that names {odd[0][:100]!r}: no safetensors beside it."
+        )
+
+
+class _Index(msgspec.Struct):
+    weight_map: dict[str, str]
 
 
 def _existing(name: str) -> Path | None:

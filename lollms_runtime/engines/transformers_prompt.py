@@ -8,7 +8,8 @@ stands under the headers of `prompt_text`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +19,7 @@ from lollms_core.protocols import prompt_tools
 from lollms_core.protocols.prompt_text import continuation
 from lollms_core.types import GenerationCall, Message, ReceiptItem, TextPart
 
-__all__ = ["Prompt", "Template", "prompt_of"]
+__all__ = ["Prompt", "Spelling", "Template", "prompt_of"]
 
 _NAME = "transformers"
 _THINKS = re.compile(r"<think(?:ing)?>\s*$", re.IGNORECASE)
@@ -32,7 +33,8 @@ class Template(Protocol):
 
 class Prompt(msgspec.Struct, frozen=True):
     """The `text`; whether the tokenizer's own `markers` of a beginning belong around it; whether the model is `inside`
-    of a thought when it begins; where it has to `stop` besides; and what was done otherwise than asked.
+    of a thought when it begins; where it has to `stop` besides; and what was done otherwise than asked. `spelled` are
+    placeholders in the text, and what stands there: to be read letter by letter, never as a special token.
     """
 
     text: str
@@ -40,6 +42,85 @@ class Prompt(msgspec.Struct, frozen=True):
     inside: bool = False
     stop: tuple[str, ...] = ()
     receipt: tuple[ReceiptItem, ...] = ()
+    spelled: Mapping[str, str] = {}
+
+    @property
+    def pieces(self) -> list[tuple[str, bool]]:
+        """The text in pieces; with each whether it is to be spelled."""
+        if not self.spelled:
+            return [(self.text, False)]
+        found = re.split(f"({'|'.join(map(re.escape, self.spelled))})", self.text)
+        return [(self.spelled.get(piece, piece), piece in self.spelled) for piece in found if piece]
+
+
+class Spelling:
+    """Keeps the names of special tokens in what callers say from being read as these: nobody can forge a turn by them.
+
+    A tokenizer reads a prompt as one text, in which the template's own markers and those that somebody typed are alike.
+    So the latter are put in as placeholders, which nobody can guess, before the template is filled in. `markers` are
+    the names; the assistant's own earlier text keeps those for which `own` is true, its thoughts and calls.
+    """
+
+    def __init__(self, markers: Iterable[str], own: Callable[[str], bool]) -> None:
+        names = frozenset(filter(None, markers))
+        self.found: dict[str, str] = {}
+        self._placeholders: dict[str, str] = {}
+        self._all = _Names(names)
+        self._of_others = _Names(frozenset(name for name in names if not own(name)))
+        self._secret = secrets.token_hex(8)
+
+    def messages(self, plain: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Messages as a template is given them, with placeholders."""
+        out = []
+        for message in plain:
+            put = {name: self._put(value) for name, value in message.items() if name not in ("role", "content")}
+            own = message["role"] == "assistant"
+            content = self._put(message["content"], self._of_others if own else None)
+            out.append({"role": message["role"], "content": content, **put})
+        return out
+
+    def tools(self, tools: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        """Descriptions of tools, with placeholders."""
+        return None if tools is None else [self._put(tool) for tool in tools]
+
+    def _put(self, value: Any, names: _Names | None = None) -> Any:
+        if isinstance(value, str):
+            return (names or self._all).replaced(value, self._placeholder)
+        if isinstance(value, Mapping):
+            return {self._put(name): self._put(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._put(each) for each in value]
+        return value
+
+    def _placeholder(self, name: str) -> str:
+        placeholder = self._placeholders.get(name)
+        if placeholder is None:
+            placeholder = self._placeholders[name] = f"Z{self._secret}Z{len(self.found)}Z"
+            self.found[placeholder] = name
+        return placeholder
+
+
+class _Names:
+    """Names to be found in texts, the longest first. There may be thousands, for which a pattern of all is too slow."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+        self._lengths = sorted({len(name) for name in names}, reverse=True)
+        firsts = "".join(sorted({re.escape(name[0]) for name in names}))
+        self._begin = re.compile(f"[{firsts}]" if firsts else "(?!)")
+
+    def replaced(self, text: str, by: Callable[[str], str]) -> str:
+        out: list[str] = []
+        done = 0
+        for match in self._begin.finditer(text):
+            begin = match.start()
+            if begin >= done:
+                for length in self._lengths:
+                    if (name := text[begin : begin + length]) in self._names:
+                        out += (text[done:begin], by(name))
+                        done = begin + len(name)
+                        break
+        return "".join([*out, text[done:]])
 
 
 def prompt_of(call: GenerationCall, template: Template | None, *, takes_tools: bool) -> Prompt:

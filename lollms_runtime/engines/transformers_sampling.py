@@ -7,11 +7,12 @@ the last `repeat_last_n` tokens, those of the prompt included; transformers' own
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
-from lollms_core.errors import ContextTooLong
+from lollms_core.errors import ContextTooLong, InvalidRequest
 from lollms_core.types import Params, ReceiptItem
 
 __all__ = ["CEILING", "Penalties", "Sampling", "sampling_of"]
@@ -20,9 +21,11 @@ CEILING = 4096
 """Tokens of an answer where nobody set a limit."""
 
 _WINDOW = 64  # tokens, llama.cpp's repeat_last_n
+_COLD = 1e-4  # temperatures below it are 0: the likeliest token is taken, and nothing is divided by almost nothing
 _PLAIN: dict[str, Any] = {
     # What a model's generation_config.json must not bring: other ways of generating, and forms of the result.
     "num_beams": 1,
+    "num_beam_groups": None,
     "num_return_sequences": 1,
     "return_dict_in_generate": False,
     "output_scores": False,
@@ -32,12 +35,16 @@ _PLAIN: dict[str, Any] = {
     "penalty_alpha": None,
     "dola_layers": None,
     "prompt_lookup_num_tokens": None,
+    "assistant_early_exit": None,
+    "use_mtp": False,
+    "token_healing": False,
     "constraints": None,
     "force_words_ids": None,
     "stop_strings": None,
     "max_length": None,
     "max_time": None,
     "min_length": None,
+    "min_new_tokens": None,
     "use_cache": True,
 }
 
@@ -70,8 +77,9 @@ class Sampling(msgspec.Struct, frozen=True):
 def sampling_of(params: Params, prompt_tokens: int, context: int | None, *, samples: bool) -> Sampling:
     """The parameters of a call with so long a prompt. `samples`: whether the model chooses by chance if nobody says.
 
-    Raises `ContextTooLong` when the prompt leaves no room for an answer.
+    Raises `ContextTooLong` when the prompt leaves no room for an answer, `InvalidRequest` for a number out of bounds.
     """
+    _check(params)
     limit = CEILING if params.max_tokens is None else max(1, params.max_tokens)
     if context is not None:
         if prompt_tokens >= context:
@@ -93,11 +101,25 @@ def sampling_of(params: Params, prompt_tokens: int, context: int | None, *, samp
     return Sampling(fields, limit, penalties, params.stop or (), seed, _receipt(params))
 
 
+def _check(params: Params) -> None:
+    """On a graphics card such numbers would not give an error but break the process."""
+    for name in ("temperature", "repeat_penalty", "presence_penalty", "frequency_penalty", "top_p", "min_p"):
+        value = getattr(params, name)
+        if value is not None and not math.isfinite(value):
+            raise InvalidRequest(f"{name} is {value}; it must be a number.", param=name)
+        if value is not None and not 0 <= value <= 1 and name in ("top_p", "min_p"):
+            raise InvalidRequest(f"{name} is {value}; it must be from 0 to 1.", param=name)
+    if params.repeat_penalty is not None and params.repeat_penalty < 0:
+        raise InvalidRequest(
+            f"repeat_penalty is {params.repeat_penalty}; it must not be below 0.", param="repeat_penalty"
+        )
+
+
 def _choice(params: Params, *, samples: bool) -> dict[str, Any]:
     """How the next token is chosen."""
     heat = params.temperature
     narrowed = any(each is not None for each in (params.top_p, params.top_k, params.min_p))
-    if (heat is not None and heat <= 0) or (heat is None and not (samples or narrowed)):
+    if (heat is not None and heat < _COLD) or (heat is None and not (samples or narrowed)):
         return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "min_p": None}
     fields: dict[str, Any] = {"do_sample": True}
     if heat is not None:

@@ -117,7 +117,7 @@ class TransformersEngine(WorkerEngine[TransformersSettings]):
     """One model of transformers in one worker."""
 
     def __init__(self, settings: TransformersSettings) -> None:
-        command = functools.partial(_command, settings.token, settings.runner)
+        command = functools.partial(_command, settings)
         super().__init__(settings, WorkerLaunch(settings.name, command, settings.to_load))
 
     @property
@@ -127,7 +127,7 @@ class TransformersEngine(WorkerEngine[TransformersSettings]):
         return str(loaded.details.get("device")) if loaded is not None else self.settings.device
 
 
-def _command(token: str, runner: str) -> Command:
+def _command(settings: TransformersSettings) -> Command:
     """Raises `MissingDependency`. It is no method of the engine, which would never be collected then."""
     absent = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if absent:
@@ -135,6 +135,7 @@ def _command(token: str, runner: str) -> Command:
             f"Models of transformers need {' and '.join(absent)}. Install what is missing with: "
             "lollms install transformers"
         )
+    runner, token = settings.runner, settings.token
     if importlib.util.find_spec(runner) is None:
         raise MissingDependency(f"The runner {runner} is not installed. Install it with: lollms install {runner}")
     # -P and a path instead of -m: nothing of the current directory can be imported in place of a module.

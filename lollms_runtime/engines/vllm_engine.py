@@ -21,7 +21,7 @@ from lollms_core.types import Done, Embeddings, GenerationCall, ModelInfo, Param
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.engines.transformers_answer import TokenAnswer, ids_of, prompt_for, stops_of
 from lollms_runtime.engines.transformers_engine import TokenizerMethods
-from lollms_runtime.engines.transformers_loading import Read, loaded_of, read_model, refused
+from lollms_runtime.engines.transformers_loading import Loaded, Read, loaded_of, read_model, refused
 from lollms_runtime.engines.transformers_sampling import Sampling, sampling_of
 from lollms_runtime.engines.worker_loop import Emit
 
@@ -70,7 +70,7 @@ class VllmModel(TokenizerMethods):
         samples = bool(getattr(here.generation, "do_sample", False))
         sampling = sampling_of(call.params, len(ids), here.context, samples=samples)
         answer = TokenAnswer(here, stops_of(here, prompt, sampling), call, prompt)
-        wanted = _sampling_params(call.params, sampling, here.ends)
+        wanted = _sampling_params(call.params, sampling, here)
         self._run(self._answer(ids, wanted, answer, emit, cancel))
         usage = Usage(len(ids), answer.count, len(ids) + answer.count)
         receipt = (*prompt.receipt, *sampling.receipt, *_receipt(call.params))
@@ -136,17 +136,21 @@ async def _made(read: Read, settings: dict[str, Any]) -> Any:
     return engines.AsyncLLM.from_engine_args(arguments.AsyncEngineArgs(**given))
 
 
-def _sampling_params(params: Params, sampling: Sampling, ends: Sequence[int]) -> Any:
-    """vLLM's own parameters; penalties are its own too, on all tokens."""
+def _sampling_params(params: Params, sampling: Sampling, here: Loaded) -> Any:
+    """vLLM's own parameters; penalties are its own too, on all tokens. What nobody set is as the model has it."""
     module: Any = importlib.import_module("vllm.sampling_params")
-    fields = sampling.fields
+    own = {name: getattr(here.generation, name, None) for name in ("temperature", "top_p", "top_k", "min_p")}
+    fields = {**own, **sampling.fields}
+    repeat = params.repeat_penalty
+    if repeat is None:
+        repeat = getattr(here.generation, "repetition_penalty", None)
     given: dict[str, Any] = {
         "max_tokens": sampling.max_tokens,
-        "seed": sampling.seed,
-        "stop_token_ids": list(ends),
+        "seed": None if sampling.seed is None else sampling.seed % 2**63,
+        "stop_token_ids": list(here.ends),
         "detokenize": False,
         "output_kind": module.RequestOutputKind.DELTA,
-        "repetition_penalty": params.repeat_penalty or 1.0,
+        "repetition_penalty": repeat or 1.0,
         "presence_penalty": params.presence_penalty or 0.0,
         "frequency_penalty": params.frequency_penalty or 0.0,
         "temperature": 0.0,

@@ -174,6 +174,8 @@ class WorkerClient:
         self._loaded: Any = None
         self._waiters: list[Future[Life]] = []
         self._deaths = 0
+        self.stops = 0
+        """How often it was stopped."""
 
     @property
     def state(self) -> State:
@@ -212,11 +214,17 @@ class WorkerClient:
             )
             self._keeper.start()
 
-    def ready(self) -> Future[Life]:
-        """A future of your own for the loaded worker, which is started unless it failed; or for why there is none."""
+    def ready(self, stops: int | None = None) -> Future[Life]:
+        """A future of your own for the loaded worker, which is started unless it failed; or for why there is none.
+
+        With `stops`, the number when your request came, it is not started again for you after it was stopped since.
+        """
+        future: Future[Life] = Future()
+        if stops is not None and stops != self.stops:
+            future.set_exception(self._not_running())
+            return future
         if self._process_id != os.getpid() or self._state == "stopped":
             self.start()
-        future: Future[Life] = Future()
         with self._changed:
             life, error = self._life, self._error
             if self._state == "loading":
@@ -235,6 +243,7 @@ class WorkerClient:
         with self._changed:
             keeper, waiters = self._keeper, self._settle("stopped", None)
             self._stopping.set()
+            self.stops += 1
             self._changed.notify_all()
         _refuse(waiters, self._not_running())
         if wait and keeper is not None and keeper is not threading.current_thread():

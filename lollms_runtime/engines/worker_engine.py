@@ -115,6 +115,7 @@ class WorkerEngine(Generic[S]):
 
     def _steps(self, what: str, body: Any, cancel: Cancel) -> Generator[Batch, None, Any]:
         ready = self.ready()
+        stops = self._client.stops
         if not ready.done():
             yield self._loading()
         wait(ready, cancel)
@@ -128,7 +129,7 @@ class WorkerEngine(Generic[S]):
             raise
         frames: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         with self._asking(lease) as asking:
-            life = wait(self.ready(), cancel)
+            life = wait(self._client.ready(stops), cancel)
             with cancel.undoing(lambda: frames.put(None)):
                 asking.begin(life, what, body, frames.put)
                 while (frame := item_of(frames)) is not None:
@@ -151,6 +152,7 @@ class WorkerEngine(Generic[S]):
     async def _asteps(self, what: str, body: Any, results: list[Any]) -> AsyncGenerator[Batch, None]:
         """As `_steps`; the result goes into a list, since a coroutine that yields can return none."""
         ready = self.ready()
+        stops = self._client.stops
         if not ready.done():
             yield self._loading()
         await await_(ready)
@@ -170,7 +172,7 @@ class WorkerEngine(Generic[S]):
                 loop.call_soon_threadsafe(frames.put_nowait, frame)
 
         with self._asking(lease) as asking:
-            asking.begin(await await_(self.ready()), what, body, take)
+            asking.begin(await await_(self._client.ready(stops)), what, body, take)
             while True:
                 frame = await frames.get()
                 if isinstance(frame, Over):

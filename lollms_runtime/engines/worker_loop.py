@@ -80,6 +80,8 @@ def serve(place: str, asked: IO[bytes], frames: IO[bytes]) -> None:
             out.frame(Over(ask.id, _done(engine, ask, out, cancel)))
         except Exception as error:  # every failure is told in the same way, and the log has the details
             out.frame(_failed(ask.id, error))
+            if type(error).__name__ == "AcceleratorError":  # torch's: after it a graphics card works no more in here
+                os._exit(1)
         finally:
             running.pop(ask.id, None)
 

@@ -57,9 +57,12 @@ class WorkerProcess(Child):
     @override
     def end(self, grace: float = 2.0) -> None:
         """See `Child.end`."""
-        super().end(grace)
         self._outgoing.put(None)
-        self._writer.join(1.0)
+        self._writer.join(grace)
+        if self._writer.is_alive():  # it reads nothing: until it is gone, its input could not even be closed
+            self.kill()
+            self._writer.join(1.0)
+        super().end(grace)
 
     def _write(self) -> None:
         pipe = self._process.stdin

@@ -92,7 +92,8 @@ def test_a_seed_repeats_an_answer_and_no_seed_does_not(client: LollmsClient) -> 
     story = {"temperature": 1.5, "max_tokens": 40}
     texts = [client.complete("Tell me a story.", seed=seed, **story).text for seed in (1, 1, 2, 2**63 + 5, 2**63 + 5)]
     assert texts[0] == texts[1] != texts[2] and texts[3] == texts[4]
-    assert len({client.complete("Tell me a story.", **story).text for _ in range(4)}) > 1
+    hot = {"temperature": 5.0, "max_tokens": 40}  # the small model knows its story well
+    assert len({client.complete("Tell me a story.", **hot).text for _ in range(6)}) > 1
 
 
 def test_an_answer_ends_before_a_stop_string_also_across_tokens(client: LollmsClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from lollms_client import LollmsClient
 from lollms_core.errors import MissingDependency, ModelLoadFailed, ModelNotFound, UnsupportedFeature
+from lollms_runtime.engines import transformers_loading
 from tests.support.fake_hub import NAME, fake_hub
 
 pytestmark = [pytest.mark.group("torch"), pytest.mark.timeout(180)]
@@ -161,3 +163,28 @@ def test_a_download_that_fails_says_so_without_the_token(tmp_path: Path, monkeyp
             with pytest.raises(ModelNotFound, match="could not be downloaded") as caught:
                 client.complete("Hello")
     assert "hub-secret-token" not in str(caught.value)
+
+
+def test_after_a_download_nothing_else_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "0")
+    for name in ("USE_HUB_KERNELS", "DISABLE_SAFETENSORS_CONVERSION", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
+        monkeypatch.setenv(name, "1")  # what is set is put back
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **more: str(tmp_path / COMMIT))
+    settings = {"repository": NAME, "revision": "main", "token": ""}
+    assert transformers_loading._folder(settings) == (tmp_path / COMMIT, COMMIT)
+    assert huggingface_hub.is_offline_mode()
+    assert os.environ["HF_HUB_OFFLINE"] == os.environ["TRANSFORMERS_OFFLINE"] == "1"
+
+
+def test_an_index_that_names_a_pickle_is_refused(hub: Path) -> None:
+    folder = hub / "snapshots" / COMMIT
+    index = {"metadata": {}, "weight_map": {"a": "../../other.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    with client_of() as client, pytest.raises(ModelLoadFailed, match="index of its weights"):
+        client.complete("Hello")

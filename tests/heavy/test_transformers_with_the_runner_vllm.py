@@ -74,6 +74,19 @@ def test_it_is_told_what_was_asked(model: VllmModel) -> None:
     assert [item.name for item in reply.receipt] == ["repeat_last_n"]
 
 
+def test_what_nobody_set_is_as_the_model_has_it(model: VllmModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "repetition_penalty": 1.05}
+    for name, value in own.items():
+        monkeypatch.setattr(model._here.generation, name, value)
+    ask(model, asking("Hi", max_tokens=2, top_k=7))
+    told = model._here.model.made[-1]
+    assert (told.temperature, told.top_p, told.top_k, told.repetition_penalty) == (0.6, 0.95, 7, 1.05)
+    ask(model, asking("Hi", max_tokens=2, temperature=0.0, repeat_penalty=1.2, seed=2**63 + 5))
+    told = model._here.model.made[-1]
+    assert (told.temperature, told.repetition_penalty, told.seed) == (0.0, 1.2, 5)
+    assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
+
+
 def test_stop_strings_limits_and_tools_are_ours(model: VllmModel) -> None:
     stopped = ask(model, asking(PARIS, temperature=0.0, stop=("ce is Pa",)))
     assert stopped.text.strip() == "The capital of Fran" and stopped.finish_reason == "stop"

@@ -369,3 +369,123 @@ def test_a_forked_child_has_a_worker_of_its_own() -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == ["after", "after"], done.stderr
     assert lines[0][1] != lines[1][1]
+
+
+@twins
+def test_a_stop_is_not_undone_by_those_who_waited(twin: str) -> None:
+    with running() as engine:
+        begun, caught = threading.Event(), list[LollmsError]()
+
+        def work(text: str) -> None:
+            try:
+                if twin == "sync":
+                    ask(engine, text, after=lambda text: begun.set())
+                else:
+                    asyncio.run(aask(engine, text, after=lambda text: begun.set()))
+            except LollmsError as error:
+                caught.append(error)
+
+        threads = [threading.Thread(target=work, args=(text,)) for text in ("tokens", "say second", "say third")]
+        threads[0].start()
+        assert begun.wait(20)
+        for thread in threads[1:]:
+            thread.start()
+        deadline = time.monotonic() + 20
+        while len(engine._slots._waiting) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        engine.stop()
+        for thread in threads:
+            thread.join(20)
+        assert [type(error) for error in caught] == [InstanceUnavailable] * 3
+        assert engine.state == "stopped"
+        assert both(engine, "say new", twin).text == "new"
+
+
+def test_a_worker_that_reads_nothing_can_be_stopped() -> None:
+    with running() as engine:
+        ask(engine, "say ready")
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGSTOP)
+
+        def work() -> None:
+            with pytest.raises(LollmsError):
+                ask(engine, "x" * 5_000_000)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        life = engine._client._life
+        deadline = time.monotonic() + 20
+        while life is not None and not life._requests and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stopping = threading.Thread(target=engine.stop, daemon=True)
+        stopping.start()
+        stopping.join(15)
+        try:
+            assert not stopping.is_alive()
+        finally:
+            if life is not None and stopping.is_alive():
+                os.kill(life.process.pid, signal.SIGKILL)
+            thread.join(15)
+
+
+def test_a_worker_whose_graphics_card_gave_up_is_replaced() -> None:
+    with running() as engine:
+        with pytest.raises(EngineError, match="assert triggered"):
+            ask(engine, "break")
+        deadline = time.monotonic() + 20
+        while engine.state == "ready" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert ask(engine, "say on").text == "on"
+
+
+def test_a_log_without_end_holds_nobody_up() -> None:
+    with running() as engine:
+        assert ask(engine, "chatter").text == "done"
+        life = engine._client._life
+        assert life is not None and len(life.process.log()) <= 200
+
+
+def test_a_worker_may_be_started_and_stopped_again_and_again() -> None:
+    process = psutil.Process()
+    with running() as engine:
+        ask(engine, "say x")
+        engine.stop()
+        engine.stop()
+        files, threads = process.num_fds(), threading.active_count()
+        for _ in range(4):
+            assert ask(engine, "say again").text == "again"
+            engine.stop()
+        engine.start()
+        engine.stop()  # while it starts
+        assert process.num_fds() <= files and threading.active_count() <= threads
+
+
+@twins
+def test_who_waits_for_loading_may_leave(twin: str) -> None:
+    with running(load="hang") as engine:
+        if twin == "sync":
+            cancel = Cancel()
+            threading.Timer(0.2, cancel.set).start()
+            with pytest.raises(Cancelled):
+                ask(engine, "say x", cancel)
+        else:
+
+            async def main() -> None:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        await aask(engine, "say x")
+
+            asyncio.run(main())
+        assert engine.state == "loading"
+
+
+def test_vectors_that_nobody_wants_any_more_are_not_computed(engine: Engine) -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await engine.aembed(["forever"])
+        assert (await aask(engine, "say next")).text == "next"
+
+    before = engine.pid
+    asyncio.run(main())
+    assert engine.pid == before
