@@ -19,6 +19,7 @@ import click
 from typing_extensions import override
 
 from lollms_cli.output import Output, OutputClosed, one_line
+from lollms_cli.questions import ask_patiently
 from lollms_cli.repair import is_of_lollms, repair_sentence
 from lollms_core.errors import ConfigError, LollmsError, meaning
 
@@ -190,6 +191,7 @@ def run(args: Sequence[str] | None = None) -> int:
     output = Output()
     if asked := os.environ.get("_LOLLMS_COMPLETE"):
         return _complete(asked)
+    ask_patiently()
     try:
         return _obey(sys.argv[1:] if args is None else list(args))
     except OutputClosed:
