@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_binding", "configuration", "type_cards"]
 
 _ENDING = "_binding"
+_LONGEST_SHOWN = 32  # characters; keys are longer
 _ON_THE_LINE = (
     "What stands behind the type is not understood and not repeated: it may be a key, which does not belong on the "
     "command line. Settings are given with --set NAME=VALUE, a key as --set NAME=env:VARIABLE."
@@ -100,6 +101,7 @@ def _add(
     config_dir: Path | None,
     json_: bool,
 ) -> int:
+    from lollms_cli.bindings_files import alone
     from lollms_cli.bindings_form import ask_settings, read_settings
 
     loaded = configuration(config_dir)
@@ -111,7 +113,8 @@ def _add(
         values = ask_settings(card.schema, values, output.message)
     _check_required(card, values)
     default = as_default or _wants_default(card, name, loaded, asks)
-    file = _write(loaded, card, name, values, default)
+    with alone(loaded.file.resolve()):
+        file = _write(loaded, card, name, values, default)
     _report(output, card, name, file, default, json_)
     return 0
 
@@ -155,7 +158,7 @@ def _card(type_name: str | None, cards: Mapping[str, Card], asks: bool, output: 
     found = cards.get(type_name) or cards.get(f"{type_name}{_ENDING}")
     if found is not None:
         return found
-    if not type_name.isidentifier():  # it may be a key: not to be repeated
+    if not type_name.isidentifier() or len(type_name) > _LONGEST_SHOWN:  # it may be a key: not to be repeated
         raise click.UsageError(f"There is no such binding type. There are: {listed}.")
     near = difflib.get_close_matches(type_name, [*cards, *(each.removesuffix(_ENDING) for each in cards)], 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

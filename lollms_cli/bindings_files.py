@@ -7,23 +7,51 @@ exactly what was wanted, it is not used.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import textwrap
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lollms_cli.bindings_form import OWN_FIELDS
 from lollms_core.config.schema import SchemaPath, Section
 from lollms_core.errors import ConfigError
+from lollms_runtime.os_lock import try_lock
 from lollms_runtime.yaml_file import is_mapping, parse_yaml, root_of
 
-__all__ = ["instance_text", "scalar", "with_setting"]
+__all__ = ["alone", "instance_text", "scalar", "with_setting"]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(:[0-9/][A-Za-z0-9_./:-]*)?")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _END = "# end of configuration"
 _WIDTH = 110
+_PATIENCE, _PAUSE = 5.0, 0.02  # seconds
+
+
+@contextlib.contextmanager
+def alone(main: Path) -> Iterator[None]:
+    """No other command changes a main configuration in this block, or one of two would undo what the other has done.
+
+    Raises `ConfigError` when another one does not end, or the folder cannot be written.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(main.with_name(f".{main.name}.lock"), flags, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{main.parent} cannot be written: {error.strerror}. Nothing was added.") from error
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        while not try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise ConfigError(f"Another command is changing {main} and does not end. Nothing was added; try again.")
+            time.sleep(_PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def scalar(value: Any) -> str:

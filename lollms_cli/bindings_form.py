@@ -24,7 +24,7 @@ __all__ = ["OWN_FIELDS", "Question", "ask_settings", "questions_of", "read_setti
 OWN_FIELDS = ("type", "binding_instance_name")
 """Settings that say which instance it is; they are never asked for."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,31}")  # keys are longer
 _NOTHING = "-"
 _LONGEST_SECRET = 8192
 _YES, _NO = ("true", "yes", "on", "1", "y"), ("false", "no", "off", "0", "n")

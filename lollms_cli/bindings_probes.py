@@ -28,7 +28,7 @@ from lollms_core.errors import (
     UnsupportedFeature,
 )
 from lollms_core.fold import ReplyFold
-from lollms_core.types import Batch, GenerationCall, ImagePart, Message, Params, Reply, TextDelta, Tool
+from lollms_core.types import Batch, GenerationCall, ImagePart, Message, Params, Reply, TextDelta, ThoughtDelta, Tool
 
 __all__ = ["Finding", "Subject", "probe"]
 
@@ -37,6 +37,7 @@ State = Literal["ok", "no", "bad"]
 _SECONDS = 120.0
 _ANSWER = 48  # tokens
 _SHOWN = 60  # characters of an answer
+_MOST = 20_000  # characters of an answer, with its thoughts; who writes more heeds no limit, and costs
 _FEW = 5
 _WORD = "pineapple"
 _TOOL = Tool(
@@ -96,6 +97,7 @@ class Subject(Protocol):
 class _Answered(NamedTuple):
     reply: Reply
     pieces: int
+    endless: bool
 
 
 Say = Callable[[Finding], None]
@@ -170,7 +172,8 @@ class _Run:
                 self._found("key", "ok", "accepted" if self._subject.has_key else "none is sent, and none is asked for")
             state, words = _text_of(answered.reply)
             model = answered.reply.model or self._subject.model
-            self._found("text", state, f"{words}{f', from {model}' if model else ''}")
+            limit = f", and more than the {_ANSWER} tokens that were asked for" if answered.endless else ""
+            self._found("text", state, f"{words}{f', from {model}' if model else ''}{limit}")
             return state == "ok"
         if isinstance(answered, (AuthFailed, AccessDenied)):
             self._is_there()
@@ -270,16 +273,19 @@ class _Run:
         told = (Message.system(system),) if system else ()
         params = Params(max_tokens=_ANSWER)
         call = GenerationCall((*told, Message.user(text, images)), self._subject.model, params, **more)
-        fold, pieces = ReplyFold(), 0
+        fold, pieces, characters = ReplyFold(), 0, 0
         self._begin()
         try:
             async with asyncio.timeout(_SECONDS), self._subject.open(call) as batches:
                 async for batch in batches:
                     fold.add(batch)
                     pieces += sum(isinstance(event, TextDelta) for event in batch)
+                    characters += sum(len(e.text) for e in batch if isinstance(e, TextDelta | ThoughtDelta))
+                    if characters > _MOST:
+                        break
         except (LollmsError, TimeoutError) as error:
             return error
-        return _Answered(fold.done(), pieces)
+        return _Answered(fold.done(), pieces, characters > _MOST)
 
     def _refused(self, name: str, error: LollmsError | TimeoutError) -> None:
         refusals = (UnsupportedFeature, InvalidRequest)

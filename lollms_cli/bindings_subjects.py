@@ -45,7 +45,7 @@ class LibrarySubject:
 
         with _typed():
             found = await run_in_thread(self._binding.list_models)
-        return [str(each.get("model_name") or "") if isinstance(each, dict) else str(each) for each in found]
+            return [str(each.get("model_name") or "") if isinstance(each, dict) else str(each) for each in found]
 
     def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Ask the model."""
@@ -67,7 +67,7 @@ class LibrarySubject:
         from lollms_runtime.threads import run_in_thread
 
         with _typed():
-            return await run_in_thread(self._binding.embed, text)
+            return list(await run_in_thread(self._binding.embed, text))
 
     async def count(self, text: str) -> tuple[int, bool]:
         """How many tokens a text has; exact where the binding has its tokens, or its provider says so."""
@@ -123,7 +123,7 @@ class InstanceSubject:
     async def embed(self, text: str) -> Sequence[float]:
         """The vector of a text."""
         with _typed():
-            return (await self._binding.embed([text], self.model or None)).vectors[0]
+            return list((await self._binding.embed([text], self.model or None)).vectors[0])
 
     async def count(self, text: str) -> tuple[int, bool]:
         """How many tokens a text has."""

@@ -9,6 +9,7 @@ those commas and brackets.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -50,7 +51,22 @@ def repaired(raw: str, *, finished: bool) -> dict[str, Any] | None:
     fenced = _FENCED.fullmatch(raw)
     text = _rewritten(fenced[1] if fenced else raw, finished)
     value = _decoded(text) if text is not None else None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and text is not None and not _has_twins(text) else None
+
+
+def _has_twins(text: str) -> bool:
+    """Whether an object has a name twice: which value is meant, only the model knows. `text` is JSON."""
+    twins = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal twins
+        twins = twins or len(dict(pairs)) < len(pairs)
+
+    try:
+        json.loads(text, object_pairs_hook=look, parse_int=float)
+    except (ValueError, RecursionError):
+        return True
+    return twins
 
 
 def _decoded(text: str) -> Any:

@@ -47,6 +47,7 @@ class _Tries:
         self._lessons = lessons
         self._model = model
         self._learned = 0
+        self._heeded: Collection[Lesson] = ()  # with which this try was sent
         self._taught: tuple[str, Lesson] | None = None  # the words of the last refusal, and what was learned from it
         self.optional: Collection[str] = ()
         self._provider = target.provider
@@ -58,7 +59,9 @@ class _Tries:
     @property
     def target(self) -> Target:
         """Where this try goes, with what is known about the model."""
-        return self._plain if self._lessons is None else self._lessons.told(self._plain, self._model)
+        target = self._plain if self._lessons is None else self._lessons.told(self._plain, self._model)
+        self._heeded = target.lessons
+        return target
 
     def limited(self, request: HttpRequest) -> HttpRequest:
         """The request of this try, which has only the time that is left of the call."""
@@ -92,7 +95,8 @@ class _Tries:
             self._lessons.forget(self._plain, self._model, self._taught[1])
             self._learned = _LESSONS
             return False
-        lesson = lesson_of(error, self.optional, self._lessons.known(self._plain, self._model))
+        # Another call may have learned it while this one was on its way: it is news to this one all the same.
+        lesson = lesson_of(error, self.optional, self._heeded)
         if lesson is not None:
             self._learned += 1
             self._taught = (error.message, lesson)

@@ -35,7 +35,8 @@ _REFUSES = re.compile(
 _EITHER = re.compile(r"cannot both|can't both|only one of", re.IGNORECASE)
 _OTHER_VALUES = re.compile(
     r"supported values (?:are|include)|permitted values|(?:must|should) be (?:one of|between|in |less|greater|at )|"
-    r"expected one of|out of range",
+    r"expected one of|out of range|not exceed|exceeds|too (?:large|small|high|low|many|long|big)|more than|at most|"
+    r"at least|up to|maximum|minimum|negative",
     re.IGNORECASE,
 )
 _ONLY_ONE_VALUE = re.compile(r"only the default|only .{0,40} is supported|unset|may only be set to", re.IGNORECASE)

@@ -8,7 +8,7 @@ class here, by their stable code; only a refused key becomes `AuthFailed`, with 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ from lollms_core.errors import (
     error_for_code,
 )
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
+from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.http_errors import http_error, scrub, secrets_of
 from lollms_core.protocols.json_limits import check_depth, decode_body, decode_lenient
 from lollms_core.protocols.lollms_input import InputItem, decode_base64, items_of
@@ -59,20 +60,13 @@ _WIRE_NAMES = {"ctx_size": "context_size"}
 """Parameters that have another name on the wire than in `Params`."""
 
 
-class LollmsCodec:
+class LollmsCodec(OneRequestCodec):
     """Text generation by a lollms server. The target's options may name an `instance` and a `personality`."""
 
     # A failure of the backend behind that server is final: the server has tried again itself.
     retry = RetryPolicy(not_now=(TooManyRequests, InstanceUnavailable))
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    def prepare(self, call: GenerationCall, target: Target) -> Generator[Any, HttpResponse, HttpRequest]:
-        """The request needs nothing before it: an exchange without steps. Raises as `request` does."""
-        return self.request(call, target)
-        yield  # makes this an exchange
-
+    @override
     def request(self, call: GenerationCall, target: Target) -> HttpRequest:
         """The POST whose answer the reader reads.
 
@@ -86,22 +80,12 @@ class LollmsCodec:
         url = target.base_url + _CALL_PATH
         return HttpRequest("POST", url, headers, body, target.timeouts, target.verify_tls, receipt)
 
-    def reader(
-        self,
-        call: GenerationCall,
-        content_type: str,
-        target: Target | None = None,
-        receipt: tuple[ReceiptItem, ...] = (),
-    ) -> Reader:
-        """A reader for the answer of `call`; with `target`, messages of errors cannot hold its key."""
-        return LollmsReader(
-            content_type,
-            limits=self.limits,
-            receipt=receipt,
-            name=(target.provider if target is not None else "") or "The lollms server",
-            secrets=secrets_of(target) if target is not None else (),
-        )
+    @override
+    def reads(self, call: GenerationCall, content_type: str, target: Target | None, **told: Any) -> Reader:
+        told["name"] = told["name"] or "The lollms server"
+        return LollmsReader(content_type, **told)
 
+    @override
     def error(self, response: HttpResponse, target: Target) -> LollmsError:
         """The typed error for a response whose status is not 2xx: the server's own class, told by the code it sends."""
         body = decode_lenient(response.body)

@@ -19,7 +19,7 @@ from typing import Any
 from lollms_core.errors import UnsupportedFeature
 from lollms_core.protocols import schema_reduction_parts as parts
 from lollms_core.protocols.schema_reduction_check import checked
-from lollms_core.protocols.schema_reduction_merge import ANNOTATIONS, Nothing, both, types_of
+from lollms_core.protocols.schema_reduction_merge import Nothing, both, is_annotation, types_of
 from lollms_core.protocols.schema_reduction_notes import Notes, keep_limits
 from lollms_core.protocols.schema_reduction_parts import KINDS, in_words, kind_of, unique
 from lollms_core.protocols.schema_reduction_refs import Definitions
@@ -36,13 +36,14 @@ __all__ = ["ANTHROPIC_SCHEMAS", "GEMINI_SCHEMAS", "OPENAI_SCHEMAS", "OPENAPI_SCH
 
 _DEEPEST = 64
 _MOST_STEPS = 20_000
+_MOST_COPIED = 500_000
 _INFERRED = "the type was not stated and is taken from the other keywords"
 _SILENT = frozenset({"$defs", "definitions"})
 _MEANT = frozenset({"default", "examples", "example"})
 _OBJECT = frozenset({"properties", "required", "additionalProperties", "patternProperties"})
 _ARRAY = frozenset({"items", "prefixItems", "additionalItems"})
-_APART = ANNOTATIONS | {"type", "enum", "const", "nullable"}
 _UNIONS = frozenset({"$ref", "allOf", "oneOf"})
+_WIDE = ("properties", "required", "enum", "anyOf")
 
 
 def reduced(schema: Mapping[str, Any], rules: SchemaRules) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
@@ -66,6 +67,7 @@ class _Reduction:
         self._user = ""  # the definition that is being reduced
         self._depth = 0
         self._steps = 0
+        self._copied = 0  # properties, names and values in all schemas that were joined
 
     def run(self) -> tuple[dict[str, Any], tuple[ReceiptItem, ...]]:
         rules = self._rules
@@ -92,7 +94,7 @@ class _Reduction:
 
     def _spend(self) -> None:
         self._steps += 1
-        if self._steps > _MOST_STEPS or self._depth > _DEEPEST:
+        if self._steps > _MOST_STEPS or self._copied > _MOST_COPIED or self._depth > _DEEPEST:
             raise self._refusal("", "would get it too large or too deep; perhaps a definition refers to itself")
 
     def flat(self, schema: Any) -> Mapping[str, Any]:
@@ -117,7 +119,9 @@ class _Reduction:
         self._depth += 1
         self._spend()
         try:
-            return both(a, b, self)
+            made = both(a, b, self)
+            self._copied += sum(len(made[key]) for key in _WIDE if key in made)
+            return made
         finally:
             self._depth -= 1
 
@@ -156,7 +160,7 @@ class _Reduction:
                 return None
             schema = {**{key: value for key, value in schema.items() if key != "allOf"}, "$ref": inner["$ref"]}
             self._notes.add("rewritten", "allOf is written as one schema", path)
-        if "$ref" not in schema or any(key not in ANNOTATIONS for key in schema if key != "$ref"):
+        if "$ref" not in schema or any(not is_annotation(key) for key in schema if key != "$ref"):
             return None
         if isinstance(self._refs.target(schema["$ref"]), bool):
             return None
@@ -173,7 +177,7 @@ class _Reduction:
         """`anyOf`, alone: what stands beside it is put into each of its schemas."""
         rules = self._rules
         beside = {
-            key: value for key, value in flat.items() if key not in ANNOTATIONS and key not in ("anyOf", "nullable")
+            key: value for key, value in flat.items() if not is_annotation(key) and key not in ("anyOf", "nullable")
         }
         branches: list[Any] = []
         for branch in flat["anyOf"]:
@@ -215,7 +219,7 @@ class _Reduction:
         said = [str(out["description"])] if "description" in out else []
         more = list(words)
         for key, value in flat.items():
-            if key not in ANNOTATIONS or key in _SILENT:
+            if not is_annotation(key) or key in _SILENT:
                 continue
             if key == "description":
                 said.insert(0, str(value))
@@ -227,7 +231,7 @@ class _Reduction:
                 more.append(in_words(key, value))
                 self._notes.add("rewritten", f"{key} is not understood and stands in the description", path)
             else:
-                self._notes.add("dropped", f"{key} is not understood", path)
+                self._notes.add("dropped", f"{key[:40]} is not understood", path)
         if more:
             said.append(f"({'; '.join(more)})")
         if said:
@@ -256,6 +260,9 @@ class _Reduction:
             types = tuple(each for each in types if each != "null")
             values = [each for each in values if each is not None] if values is not None else None
             null = True
+        if values is not None and types and len(fitting := parts.fitting(values, types)) < len(values):
+            self._notes.add("dropped", "a value of enum is of no type that is stated", path)
+            values = fitting
         told = values is None or all(kind_of(each) in rules.enums for each in values)
         if not types and not told:
             types = parts.stated_types(flat, values)
@@ -268,22 +275,9 @@ class _Reduction:
         self, flat: Mapping[str, Any], types: tuple[str, ...], values: list[Any] | None, null: bool, path: str
     ) -> dict[str, Any]:
         """A union with one schema for each of the types."""
-        branches: list[dict[str, Any]] = []
-        left = values
-        for kind in types:
-            branch = {
-                key: value for key, value in flat.items() if key not in _APART and kind in KINDS.get(key, (kind,))
-            }
-            branch["type"] = kind
-            if left is not None:
-                ours = [each for each in left if kind_of(each) in (kind, "number" if kind == "integer" else kind)]
-                left = [each for each in left if each not in ours or isinstance(each, bool) != (kind == "boolean")]
-                if not ours:
-                    continue
-                branch |= {} if kind == "null" else {"enum": ours}
-            branches.append(branch)
+        branches = parts.by_type(flat, types, values)
         self._notes.add("rewritten", "a list of types is written as anyOf", path)
-        rest = {key: value for key, value in flat.items() if key in ANNOTATIONS}
+        rest = {key: value for key, value in flat.items() if is_annotation(key)}
         return self._union({**rest, "anyOf": branches} | ({"nullable": True} if null else {}), path)
 
     def _typed(
@@ -296,7 +290,7 @@ class _Reduction:
                 self._notes.add("rewritten", "a list of types is written as one type", path)
             out["type"] = types[0] if len(types) == 1 else list(types)
         for key, value in flat.items():
-            if key in _APART or key in _OBJECT or key in _ARRAY:
+            if key in parts.APART or key in _OBJECT or key in _ARRAY or is_annotation(key):
                 continue
             if types and key in KINDS and not set(KINDS[key]) & set(types):
                 self._notes.add("dropped", f"{key} means nothing for this type", path)
@@ -337,15 +331,16 @@ class _Reduction:
         rules = self._rules
         rest = flat.get("additionalProperties")
         properties = {name: each for name, each in flat.get("properties", {}).items() if each is not False}
+        patterns = "patternProperties" in flat
         for name in flat.get("required", ()):
             if flat.get("properties", {}).get(name) is False:
                 raise Nothing
-            properties.setdefault(name, rest if isinstance(rest, Mapping) else True)
+            properties.setdefault(name, rest if isinstance(rest, Mapping) and not patterns else True)
         named = bool(rest) and isinstance(rest, Mapping)
-        if "patternProperties" in flat:
+        if patterns:
             words.append(in_words("patternProperties", flat["patternProperties"]))
             self._notes.add("rewritten", "patternProperties is not understood and stands in the description", path)
-        open_ends = named or "patternProperties" in flat
+        open_ends = named or patterns
         knows = "additionalProperties" in rules.keywords and not rules.closed
         if not knows and open_ends:
             raise self._refusal(path, "knows no objects with names that are not given")
@@ -368,6 +363,8 @@ class _Reduction:
             out["additionalProperties"] = False
             if rest is not False:
                 self._notes.add("rewritten", "an object must forbid properties that are not given", path)
+        elif knows and patterns and rest is not None:  # it would hold for names of the patterns, too
+            words.append(in_words("additionalProperties", rest))
         elif knows and rest is not None:
             out["additionalProperties"] = (
                 self._schema(rest, f"{path}/additionalProperties") if named else bool(rest is not False)

@@ -11,17 +11,22 @@ from typing import Any, Protocol
 
 from lollms_core.protocols.outgoing import encode_json
 
-__all__ = ["ANNOTATIONS", "Nothing", "Work", "both", "same", "types_of"]
+__all__ = ["Nothing", "Work", "both", "is_annotation", "same", "types_of"]
 
-ANNOTATIONS = frozenset(
+_ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"}
     | {"$comment", "$schema", "$id", "$anchor", "$defs", "definitions"}
+    | {"discriminator", "externalDocs", "xml"}  # OpenAPI: they say how to read a value
 )
-"""Keywords that restrict nothing."""
 
 _LARGER = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"})
 _SMALLER = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxContains"})
 _OBJECT = ("properties", "additionalProperties")
+
+
+def is_annotation(key: str) -> bool:
+    """Whether a keyword restricts nothing: it describes, or is an extension (`x-...`)."""
+    return key in _ANNOTATIONS or key.startswith("x-")
 
 
 class Nothing(Exception):
@@ -69,7 +74,8 @@ def _add(merged: dict[str, Any], key: str, value: Any, words: list[str], work: W
     elif key == "required":
         merged[key] = list(dict.fromkeys([*there, *value]))
     elif key == "enum":
-        merged[key] = [each for each in there if any(same(each, other) for other in value)]
+        theirs = set(map(_hashable, value))
+        merged[key] = [each for each in there if _hashable(each) in theirs]
         if not merged[key]:
             raise Nothing
     elif key == "const":
@@ -86,7 +92,7 @@ def _add(merged: dict[str, Any], key: str, value: Any, words: list[str], work: W
         merged[key] = _products(there, value, work)
     elif key == "description":
         merged[key] = f"{there}\n{value}"
-    elif key not in ANNOTATIONS:
+    elif not is_annotation(key):
         words.append(f"also {key}: {encode_json(value).decode()}")
 
 
@@ -107,9 +113,11 @@ def _join_objects(merged: dict[str, Any], a: Mapping[str, Any], b: Mapping[str, 
     """The properties of both, each as both allow it: as a property, or as one of the additional ones."""
     ours, theirs = a.get("properties", {}), b.get("properties", {})
     rest_a, rest_b = a.get("additionalProperties", True), b.get("additionalProperties", True)
+    # A name may be one of the patterns, which are not tried here: an expression of a stranger can take for ever.
+    other_a, other_b = "patternProperties" in a or rest_a, "patternProperties" in b or rest_b
     properties: dict[str, Any] = {}
     for name in dict.fromkeys([*ours, *theirs]):
-        schema = _pair(ours.get(name, rest_a), theirs.get(name, rest_b), work)
+        schema = _pair(ours.get(name, other_a), theirs.get(name, other_b), work)
         if schema is not False:
             properties[name] = schema
     if properties or "properties" in merged or theirs:
@@ -117,7 +125,8 @@ def _join_objects(merged: dict[str, Any], a: Mapping[str, Any], b: Mapping[str, 
     rest = _pair(rest_a, rest_b, work)
     if rest is not True or "additionalProperties" in merged:
         merged["additionalProperties"] = rest
-    if rest is False and any(name not in properties for name in merged.get("required", ())):
+    patterns = "patternProperties" in merged
+    if rest is False and not patterns and any(name not in properties for name in merged.get("required", ())):
         raise Nothing
 
 
@@ -148,6 +157,15 @@ def _common_types(a: Any, b: Any) -> Any:
     if not common:
         raise Nothing
     return common[0] if len(common) == 1 else common
+
+
+def _hashable(value: Any) -> Any:
+    """A JSON value as a key of its own: what is the same for `same` is equal, and nothing else."""
+    if isinstance(value, Mapping):
+        return "object", frozenset((name, _hashable(each)) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return "array", tuple(map(_hashable, value))
+    return isinstance(value, bool), value
 
 
 def same(a: Any, b: Any) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lollms_core.protocols.outgoing import encode_json
-from lollms_core.protocols.schema_reduction_merge import same, types_of
+from lollms_core.protocols.schema_reduction_merge import is_annotation, same, types_of
 from lollms_core.protocols.schema_reduction_rules import SchemaRules
 
 __all__ = [
+    "APART",
     "KINDS",
     "admits_null",
+    "by_type",
+    "fitting",
     "in_words",
     "is_null",
     "is_plain",
@@ -26,6 +29,9 @@ __all__ = [
 
 _LONGEST = 2000
 _SPECIAL = re.compile(r"\(\?(?!:)|\\[1-9bBk]")
+
+APART = frozenset({"type", "enum", "const", "nullable"})
+"""Keywords that say which values there are at all; each is looked at by itself."""
 
 _NUMBERS = ("number", "integer")
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -60,6 +66,36 @@ def values_of(schema: Mapping[str, Any]) -> list[Any] | None:
         fixed = schema["const"]
         return [fixed] if "enum" not in schema or any(same(fixed, each) for each in schema["enum"]) else []
     return unique(schema["enum"]) if "enum" in schema else None
+
+
+def fitting(values: Iterable[Any], types: Collection[str]) -> list[Any]:
+    """The values that are of one of the types; 1.0 is an integer, as JSON Schema has it."""
+    return [
+        each
+        for each in values
+        if (kind := kind_of(each)) in types or (kind == "number" and "integer" in types and each == int(each))
+    ]
+
+
+def by_type(schema: Mapping[str, Any], types: Collection[str], values: list[Any] | None) -> list[dict[str, Any]]:
+    """A schema for each of its types, with the keywords and the values that mean something for it."""
+    branches: list[dict[str, Any]] = []
+    for kind in types:
+        if kind == "integer" and "number" in types:
+            continue  # each integer is a number
+        branch = {
+            key: value
+            for key, value in schema.items()
+            if not (key in APART or is_annotation(key)) and kind in KINDS.get(key, (kind,))
+        }
+        branch["type"] = kind
+        if values is not None:
+            ours = fitting(values, (kind,))
+            if not ours:
+                continue
+            branch |= {} if kind == "null" else {"enum": ours}
+        branches.append(branch)
+    return branches
 
 
 def stated_types(schema: Mapping[str, Any], values: list[Any] | None) -> tuple[str, ...]:

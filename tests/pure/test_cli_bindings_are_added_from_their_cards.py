@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from lollms_cli import bindings_form
-from lollms_cli.bindings_files import instance_text, scalar, with_setting
+from lollms_cli import bindings_add, bindings_form
+from lollms_cli.bindings_files import alone, instance_text, scalar, with_setting
 from lollms_cli.bindings_form import ask_settings, questions_of, read_settings, value_of, wrong_with
 from lollms_cli.commands import cli
 from lollms_cli.main import main
@@ -29,6 +30,7 @@ from lollms_server.core.config import load_config
 from lollms_server.core.first_start import main_config_text
 
 SECRET = "sk-0123456789abcdef"
+NAMELIKE = "0123456789abcdefABCDEF0123456789"  # a key that could be a name, too
 RAW: dict[str, Any] = {
     "type": {"type": "str", "default": "some_binding"},
     "model": {"type": "str", "nullable": True, "default": "one", "help": "The\nmodel."},
@@ -161,6 +163,8 @@ def test_a_secret_comes_from_the_environment_or_standard_input(
         ("openai", "--set", f"{SECRET}=1"),
         ("openai", SECRET),
         (SECRET,),
+        (f"gsk_{NAMELIKE}",),
+        ("openai", "--set", f"hf_{NAMELIKE}=1"),
         ("openai", f"--api-key={SECRET}"),
         ("openai", "--api-key", SECRET),
         ("openai", f"--{SECRET}"),
@@ -173,6 +177,7 @@ def test_a_key_on_the_command_line_is_refused_and_never_repeated(config_dir: Pat
     code, shown = add(config_dir, *arguments, piped=b"sk-another-secret")
     assert code in (2, 78)
     assert SECRET not in shown and "sk-another-secret" not in shown and "lollms: error: " in shown
+    assert NAMELIKE not in shown
     assert not list((config_dir / "bindings").iterdir())
     assert (config_dir / "main_config.yaml").read_bytes() == before
 
@@ -323,6 +328,35 @@ def test_an_entry_is_added_to_whatever_form_people_write(text: str) -> None:
 def test_a_form_that_cannot_be_changed_safely_is_left_to_its_author(text: str) -> None:
     with pytest.raises(ConfigError, match="Write in the section bindings_map: new: t"):
         with_setting(text, "bindings_map", "new", "t", "x")
+
+
+def test_several_commands_at_once_lose_nothing(config_dir: Path) -> None:
+    names = [f"at_once_{each}" for each in range(8)]
+    values = {("default_model",): "m"}
+    card = discover([SHIPPED])[0]["ollama_binding"]
+    loaded = load_config(config_dir, environ={})
+    main_file = loaded.file.resolve()
+
+    def work(name: str) -> None:
+        with alone(main_file):
+            bindings_add._write(loaded, card, name, values, False)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, names))
+    assert set(names) < set(load_config(config_dir, environ={}).config.bindings_map)
+
+
+def test_a_command_that_does_not_end_is_not_waited_for_for_ever(
+    config_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lollms_cli.bindings_files._PATIENCE", 0.05)
+    with alone(config_dir / "main_config.yaml"):
+        code, shown = add(config_dir, "ollama")
+    assert code == 78 and "Another command is changing" in shown and "Nothing was added" in shown
+    assert not list((config_dir / "bindings").iterdir())
+    lock = config_dir / ".main_config.yaml.lock"
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert add(config_dir, "ollama")[0] == 0
 
 
 # ---- what is refused

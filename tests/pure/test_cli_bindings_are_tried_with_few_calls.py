@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ from lollms_core.types import (
     Usage,
 )
 
-Answer = Sequence[Batch] | LollmsError
+Answer = Iterable[Batch] | LollmsError
 
 
 def text(*pieces: str, **more: Any) -> list[Batch]:
@@ -212,3 +212,18 @@ def test_the_only_model_is_taken_where_none_is_named_and_no_other() -> None:
 def test_what_is_said_of_keys(has_key: bool, words: str) -> None:
     assert tried(Scripted(has_key=has_key))[1]["key"].words == words
     assert "key" not in tried(Scripted(has_key=None))[1]
+
+
+def test_who_never_stops_is_not_listened_to_for_ever() -> None:
+    read = 0
+
+    def endless() -> Iterator[Batch]:
+        nonlocal read
+        while True:
+            read += 1
+            yield (ThoughtDelta("hm " * 100),) if read % 2 else (TextDelta("more " * 100),)
+
+    works, found = tried(Scripted(lambda call: endless()))
+    assert works and "more than the 48 tokens that were asked for" in found["text"].words
+    assert read < 1000
+    assert tried(Scripted())[1]["text"].words.endswith("from m")

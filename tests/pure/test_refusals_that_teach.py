@@ -128,6 +128,11 @@ TEACH_NOTHING: list[tuple[Any, int]] = [
         400,
     ),
     ("temperature: Input should be less than or equal to 1", 400),
+    ("max_tokens must not exceed 4096; larger values are not allowed.", 400),
+    ("stop: more than 4 sequences are not supported.", 400),
+    ("Too many values for stop; unsupported.", 400),
+    ("Negative values are not allowed for top_k.", 400),
+    ("seed exceeds what is supported; larger values are not permitted.", 422),
     ("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens for m", 400),
     (
         openai(

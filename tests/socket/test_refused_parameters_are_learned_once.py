@@ -12,6 +12,7 @@ import pytest
 from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.fold import ReplyFold
 from lollms_core.protocols.dialects import OPENAI
+from lollms_core.protocols.lessons import Lesson
 from lollms_core.protocols.openai import ChatCodec
 from lollms_core.types import GenerationCall, Message, Params, Reply
 from lollms_runtime.cancel import Cancel
@@ -182,3 +183,19 @@ def test_nothing_is_repeated_after_an_event(kind: str, chaos: ChaosServer) -> No
     (found,) = answers(kind, chaos.add("half", half), asked(temperature=0.5))
     assert isinstance(found, LollmsError)
     assert len(chaos.requests) == 1
+
+
+def test_a_refusal_that_another_call_has_learned_from_meanwhile_is_no_error(kind: str, chaos: ChaosServer) -> None:
+    """Two calls at once are refused for the same: whoever comes second finds it in the book, and asks again, too."""
+    book = LessonBook()
+
+    async def mode(connection: Connection, seen: Seen) -> None:
+        if "temperature" in seen.json():
+            book.learn(target(url), "thinker-1", Lesson("temperature"))
+        await strict(reasoning)(connection, seen)
+
+    url = chaos.add("model", mode)
+    (found,) = answers(kind, url, asked(temperature=0.5), lessons=book)
+    assert isinstance(found, Reply), found
+    assert [item.name for item in found.receipt] == ["temperature"]
+    assert len(chaos.requests) == 2
