@@ -14,7 +14,7 @@ from lollms_client.calls import Asked
 from lollms_client.lollms_llm_binding import LollmsLLMBinding, LollmsLLMBindingManager
 from lollms_client.lollms_types import ELF_GENERATION_FORMAT
 from lollms_client.messages import AnyMessage
-from lollms_client.settings import DEFAULTS, OLDER_GUIDE, note_rest, older_address
+from lollms_client.settings import DEFAULTS, OLDER_GUIDE, for_binding, older_address
 from lollms_core.errors import UnknownBinding, UnsupportedFeature
 from lollms_runtime.observe import NOTHING, Observer
 
@@ -62,9 +62,9 @@ class ClientBase:
         """Choose a binding and its settings; `binding_name` and `llm_binding_name` are the same, None means none.
 
         `host_address`, `service_key` and what else the binding needs may stand here or in `llm_binding_config`, which
-        wins. `llm_bindings_dir` is a folder of bindings of your own, searched before those that come with the library.
-        `callback` is `streaming_callback` under its newer name. `default_generation_mode` chooses the binding as the
-        older client did, with that client's defaults.
+        wins; what the binding does not take is left out with a warning. `llm_bindings_dir` is a folder of bindings of
+        your own, searched before those that come with the library. `callback` is `streaming_callback` under its newer
+        name. `default_generation_mode` chooses the binding as the older client did, with that client's defaults.
 
         Raises `UnknownBinding`, a ValueError that names the bindings there are, and whatever the binding's constructor
         raises. No server is contacted, so a wrong address shows itself only when something is generated.
@@ -75,7 +75,7 @@ class ClientBase:
         self.default_stream = stream
         self.default_streaming_callback = streaming_callback or callback
         self.tts = self.tti = self.stt = self.ttv = self.ttm = self.mcp = None
-        note_rest(kwargs)
+        rest = for_binding(kwargs)
         self._set_headers()
         if default_generation_mode is not None:
             binding_name = default_generation_mode.binding_name
@@ -102,7 +102,7 @@ class ClientBase:
                 "service_key": service_key,
                 "verify_ssl_certificate": verify_ssl_certificate,
             }
-            self._binding = self.binding_manager.build(name, common, llm_binding_config)
+            self._binding = self.binding_manager.build(name, common, {**rest, **(llm_binding_config or {})})
 
     # ---- the binding
 

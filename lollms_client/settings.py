@@ -8,7 +8,7 @@ from typing import Any
 
 from lollms_client.lollms_types import ELF_GENERATION_FORMAT
 
-__all__ = ["DEFAULTS", "OLDER_GUIDE", "note_rest", "older_address"]
+__all__ = ["DEFAULTS", "OLDER_GUIDE", "for_binding", "older_address"]
 
 _MODALITIES = ("tts", "tti", "stt", "ttv", "ttm", "mcp")
 DEFAULTS = (
@@ -42,12 +42,11 @@ def older_address(mode: ELF_GENERATION_FORMAT, host_address: str | None) -> str 
     return host_address
 
 
-def note_rest(kwargs: Mapping[str, Any]) -> None:
-    """Say what a caller gave that has no effect."""
+def for_binding(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a caller gave that is for the binding. Says which bindings of other kinds were asked for in vain."""
     log = logging.getLogger("lollms_client")
     modal = {f"{each}_{part}" for each in _MODALITIES for part in ("binding_name", "bindings_dir", "binding_config")}
     for name, value in kwargs.items():
-        if name not in modal:
-            log.warning("LollmsClient does not know the argument %s; it has no effect.", name)
-        elif name.endswith("_binding_name") and value:
+        if name in modal and name.endswith("_binding_name") and value:
             log.warning("There is no %s binding %r here; the attribute stays None.", name.split("_")[0], value)
+    return {name: value for name, value in kwargs.items() if name not in modal}

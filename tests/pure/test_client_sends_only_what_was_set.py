@@ -83,7 +83,7 @@ def test_modalities_and_unknown_arguments_are_noted(caplog: pytest.LogCaptureFix
     assert client.tts is client.tti is client.stt is client.ttv is client.ttm is client.mcp is None
     assert [record.getMessage() for record in caplog.records] == [
         "There is no tts binding 'bark' here; the attribute stays None.",
-        "LollmsClient does not know the argument frobnicate; it has no effect.",
+        "The LLM binding 'lollms' does not take frobnicate; it is made without.",
     ]
 
 
@@ -168,3 +168,17 @@ def test_wrong_parameters_are_named(given: dict[str, Any]) -> None:
     (name,) = given
     assert caught.value.param == name
     assert name in str(caught.value)
+
+
+def test_what_a_binding_takes_may_stand_in_the_constructor() -> None:
+    groq = LollmsClient(binding_name="groq", groq_api_key="k-1", model_name="one").binding
+    assert isinstance(groq, HttpBinding)
+    assert groq.target.key == "k-1"
+    azure = LollmsClient(
+        binding_name="azure_openai", azure_endpoint="https://x.openai.azure.com", azure_api_key="k-2", model_name="one"
+    ).binding
+    assert isinstance(azure, HttpBinding)
+    assert (azure.host_address, azure.target.key) == ("https://x.openai.azure.com", "k-2")
+    both = LollmsClient(binding_name="groq", groq_api_key="k-1", llm_binding_config={"groq_api_key": "k-3"}).binding
+    assert isinstance(both, HttpBinding)
+    assert both.target.key == "k-3"
