@@ -8,7 +8,7 @@ are in `dialect_rows`, those of servers that people run themselves in `dialect_r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from lollms_core.protocols.dialect import COMMON, Dialect
 from lollms_core.protocols.dialect_rows import AZURE_OPENAI, AZURE_OPENAI_V1, PROVIDERS
@@ -72,8 +72,16 @@ LLAMACPP = Dialect(
 DIALECTS: Mapping[str, Dialect] = {row.name: row for row in (GENERIC, OPENAI, LLAMACPP, *PROVIDERS, *LOCAL_SERVERS)}
 """All rows by name."""
 
-_HOSTS: Mapping[str, Dialect] = {
-    host: row for row in (OPENAI, *PROVIDERS) if (host := urlsplit(row.address).hostname) is not None
+_USUAL_PORTS = (80, 443)
+
+
+def _place(parts: SplitResult) -> tuple[str, int | None]:
+    """Host and port of an address; None for a port that needs no mention."""
+    return parts.hostname or "", None if parts.port in _USUAL_PORTS else parts.port
+
+
+_PLACES: Mapping[tuple[str, int | None], Dialect] = {
+    _place(urlsplit(row.address)): row for row in (OPENAI, *PROVIDERS) if row.address
 }
 
 _AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
@@ -84,13 +92,13 @@ def dialect_at(base_url: str) -> Dialect:
     """The row of whoever is at an address; `GENERIC` for one that no provider has, and for servers of one's own."""
     try:
         parts = urlsplit(base_url)
-        host = parts.hostname or ""
+        host, port = _place(parts)
     except ValueError:  # whoever sends to it says what is wrong
         return GENERIC
     if host.endswith(_AZURE_HOSTS):
         path = parts.path.rstrip("/")
         return AZURE_OPENAI_V1 if path.endswith(_AZURE_V1) else GENERIC if path else AZURE_OPENAI
-    return _HOSTS.get(host, GENERIC)
+    return _PLACES.get((host, port), GENERIC)
 
 
 def in_its_form(row: Dialect, base_url: str) -> Dialect:

@@ -353,3 +353,8 @@ def test_strict_schemas_are_brought_down_to_what_openai_takes(name: str) -> None
     body = body_of(name, schema=loose) if name in SAID else {}
     if body:
         assert body["response_format"]["json_schema"] == {"name": "answer", "schema": loose, "strict": False}
+
+
+def test_another_port_of_a_providers_host_is_somebody_else() -> None:
+    assert dialect_at("https://api.groq.com:443/openai/v1").name == "groq"
+    assert dialect_at("https://api.groq.com:8443/openai/v1") is GENERIC
