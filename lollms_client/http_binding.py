@@ -121,17 +121,18 @@ class HttpBinding(NativeBinding):
         return self._service_key or (self._known_key() if self._is_the_providers() else "")
 
     def _known_key(self) -> str:
-        if not self.key_variable:
-            return ""
         from lollms_runtime.provider_keys import provider_key
 
-        return os.environ.get(self.key_variable, "").strip() or provider_key(str(self.binding_name))
+        return self._variable() or provider_key(str(self.binding_name))
+
+    def _variable(self) -> str:
+        return os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
 
     def _held_back(self) -> str:
         """Where a key is that `find_key` kept from this address, in words; "" when there is none."""
-        if self._service_key or not self.key_variable or self._is_the_providers():
+        if self._service_key or self._is_the_providers():
             return ""
-        if os.environ.get(self.key_variable, "").strip():
+        if self._variable():
             return self.key_variable
         try:
             return "`lollms keys`" if self._known_key() else ""
