@@ -225,6 +225,8 @@ def http_error(response: HttpResponse, target: Target) -> LollmsError:
     if problem is None:
         problem = Problem(message=_snippet(response.body) if _is_text(response.headers) else "")
     error = error_of(problem, status=response.status, name=name, secrets=secrets_of(target))
+    if isinstance(error, AuthFailed) and not target.key:
+        error.message = f"{name or 'The backend'} wants a key, and none was sent (HTTP {response.status}). Give it one."
     error.retry_after = parse_retry_after(response.headers, time.time())
     error.request_id = scrub(response.headers.get("x-request-id", ""), secrets_of(target), 100)
     return error

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.errors import (
@@ -35,30 +35,20 @@ from lollms_core.types import (
     ToolCallDelta,
     Usage,
 )
-from tests.support.feeding import TRANSCRIPTS, cut, each_byte, folded, outcome
+from tests.support.feeding import TRANSCRIPTS, folded, outcome
+from tests.support.reader_promises import FUZZ, ROUGH, SECRET, Promises, damaged, no_secret_is_told, odd_values, places
 
-FOLDER = TRANSCRIPTS / "anthropic"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
 EVENTS = "text/event-stream"
-FUZZ = settings(max_examples=80, derandomize=True, database=None, deadline=None)
-PLACES = st.lists(st.integers(0, 3000), max_size=8)
-SMALL = Limits(reply_bytes=200_000, event_bytes=20_000)
+PLACES = places()
 
 
 def reader(content_type: str = EVENTS, limits: Limits | None = None, **more: Any) -> MessagesReader:
     return MessagesReader(content_type, limits=limits or Limits(), **more)
 
 
-def stream(name: str) -> bytes:
-    return (FOLDER / f"{name}.sse").read_bytes()
-
-
-def body(name: str) -> bytes:
-    return (FOLDER / f"{name}.json").read_bytes()
-
-
-def reply_of(name: str) -> Reply:
-    return folded(outcome(reader(), [stream(name)])[0])
+PROMISES = Promises(reader, TRANSCRIPTS / "anthropic")
+NAMES = PROMISES.names()
+stream, reply_of, agrees = PROMISES.stream, PROMISES.reply_of, PROMISES.agrees
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -96,15 +86,7 @@ def test_there_are_transcripts() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", [EVENTS, "", "text/plain"])
 def test_every_cut_gives_the_same_events(name: str, content_type: str) -> None:
-    data = stream(name)
-    whole = outcome(reader(), [data])
-    assert whole[1] is None
-    assert whole[0]
-    assert outcome(reader(content_type), [data]) == whole
-    assert outcome(reader(content_type), each_byte(data)) == whole
-    if content_type == EVENTS:
-        for place in range(1, len(data)):
-            assert outcome(reader(), [data[:place], data[place:]]) == whole, place
+    PROMISES.every_cut_gives_the_same_events(name, content_type)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,23 +101,13 @@ def test_events_that_arrive_together_or_alone_are_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_an_error_or_complete(name: str) -> None:
-    data = stream(name)
-    whole = reply_of(name)
-    for place in range(0, len(data), 7):
-        some, error, _ = outcome(reader(), [data[:place]])
-        part = folded(some)
-        assert whole.text.startswith(part.text)
-        assert whole.thoughts.startswith(part.thoughts)
-        assert error is TruncatedStream or part == whole
+    PROMISES.every_truncation_is_an_error(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", ""])
 def test_the_json_body_folds_to_the_same_reply(name: str, content_type: str) -> None:
-    events, error, _ = outcome(reader(content_type), [body(name)])
-    assert error is None
-    assert folded(events) == reply_of(name)
-    assert outcome(reader(content_type), each_byte(body(name))) == (events, None, "")
+    PROMISES.the_json_body_folds_to_the_same_reply(name, content_type)
 
 
 def test_text() -> None:
@@ -156,20 +128,20 @@ def test_thoughts_and_parallel_tools() -> None:
     )
     assert reply.finish_reason == "tool_calls"
     assert reply.usage == Usage(2572, 89, 2661), "what was cached is part of the prompt"
-    assert reply.native == Native("anthropic", json.loads(body("thinking_and_tools"))["content"])
+    assert reply.native == Native("anthropic", json.loads(PROMISES.body("thinking_and_tools"))["content"])
 
 
 def test_hidden_thoughts_go_back_as_they_came() -> None:
     reply = reply_of("hidden_thoughts")
     assert (reply.thoughts, reply.text, reply.finish_reason) == ("", "9.8 is greater.", "stop")
-    assert reply.native == Native("anthropic", json.loads(body("hidden_thoughts"))["content"])
+    assert reply.native == Native("anthropic", json.loads(PROMISES.body("hidden_thoughts"))["content"])
 
 
 def test_tools_of_the_provider_are_no_calls_of_ours() -> None:
     reply = reply_of("server_tools")
     assert (reply.text, reply.tool_calls, reply.broken_calls) == ("It rains.", (), ())
     assert (reply.finish_reason, reply.usage) == ("length", Usage(10682, 510, 11192))
-    assert reply.native == Native("anthropic", json.loads(body("server_tools"))["content"])
+    assert reply.native == Native("anthropic", json.loads(PROMISES.body("server_tools"))["content"])
 
 
 def test_a_refusal_says_why() -> None:
@@ -335,13 +307,8 @@ def test_counts_are_running_totals(usage: Any, expected: Usage) -> None:
 def test_an_error_waits_behind_the_events_before_it(kind: str, expected: type[LollmsError]) -> None:
     error = {"type": kind, "message": "No more."}
     data = began(type="text") + delta("text_delta", text="It") + event("error", error=error, request_id="req_1")
-    made = reader()
-    assert list(made.feed(data)) == [TextDelta("It")]
-    assert isinstance(made.error, expected)
-    with pytest.raises(expected):
-        made.close()
-    found = outcome(reader("application/json"), [json.dumps({"type": "error", "error": error}).encode()])
-    assert found[:2] == ([], expected)
+    PROMISES.an_error_waits_behind([TextDelta("It")], data, expected)
+    PROMISES.is_refused(json.dumps({"type": "error", "error": error}).encode(), expected, "application/json")
 
 
 def test_errors_may_be_plain_text_or_have_another_form() -> None:
@@ -360,18 +327,14 @@ def test_errors_may_be_plain_text_or_have_another_form() -> None:
 
 
 def test_errors_hold_no_secret_and_no_control_characters() -> None:
-    made = reader(name="here", secrets=["hush-hush-hush"])
-    with pytest.raises(LollmsError) as caught:
-        made.feed(event("error", error={"message": "bad\x1b[31m key hush-hush-hush " + "x" * 5000}))
-    said = str(caught.value)
-    assert "hush" not in said and "\x1b" not in said and len(said) < 700 and said.startswith("here ")
+    made = reader(name="here", secrets=[SECRET])
+    no_secret_is_told(made, event("error", error={"message": ROUGH}))
 
 
 def test_nothing_is_read_behind_the_end() -> None:
-    made = reader()
-    made.feed(began(type="text") + ended() + event("error", error={"message": "late"}) + b"rubbish")
-    assert made.finished and made.error is None
-    assert made.feed(b"\xff\xff") == () and made.close() == ()
+    PROMISES.nothing_is_read_behind(
+        began(type="text") + ended(), event("error", error={"message": "late"}) + b"rubbish"
+    )
 
 
 @pytest.mark.parametrize(
@@ -392,23 +355,15 @@ def test_nothing_is_read_behind_the_end() -> None:
     ],
 )
 def test_what_is_no_answer_is_a_typed_error(data: bytes, kind: type[LollmsError]) -> None:
-    found = outcome(reader(limits=SMALL), [data])
-    assert found[:2] == ([], kind)
-    assert outcome(reader(limits=SMALL), each_byte(data)) == found
+    PROMISES.is_refused(data, kind)
 
 
 @pytest.mark.parametrize("data", [b"{}", b'{"choices": []}', b'{"type": "message", "content": "x"}', b"[]", b"<html>"])
 def test_a_body_that_is_no_message_is_a_typed_error(data: bytes) -> None:
-    assert outcome(reader("application/json"), [data])[:2] == ([], ProtocolError)
+    PROMISES.is_refused(data, ProtocolError, "application/json")
 
 
 # ---- noise ---------------------------------------------------------------------------------------------------------
-
-
-def agrees(content_type: str, data: bytes, places: list[int]) -> None:
-    whole = outcome(reader(content_type, SMALL), [data])
-    assert outcome(reader(content_type, SMALL), cut(data, places)) == whole
-    assert outcome(reader(content_type, SMALL), each_byte(data)) == whole
 
 
 TYPES = st.sampled_from([EVENTS, "application/json", "text/html", "text/plain", "", "application/x-ndjson"])
@@ -422,28 +377,9 @@ def test_noise(content_type: str, data: bytes, places: list[int]) -> None:
 
 
 @FUZZ
-@given(st.data())
-def test_damaged_transcripts(data: st.DataObject) -> None:
-    raw = bytearray(stream(data.draw(st.sampled_from(NAMES))))
-    for _ in range(data.draw(st.integers(0, 4))):
-        at = data.draw(st.integers(0, len(raw)))
-        pieces = [
-            b"",
-            b"\n",
-            b"\n\n",
-            b"\r",
-            b"\xff",
-            b"\xc3",
-            b'"',
-            b"{",
-            b"]",
-            b"null",
-            b"\\ud800",
-            HEAD,
-            b"\ndata: ",
-        ]
-        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(st.sampled_from(pieces) | st.binary(max_size=2))
-    agrees(data.draw(TYPES), bytes(raw), data.draw(PLACES))
+@given(TYPES, damaged([stream(name) for name in NAMES], [HEAD, b"\ndata: "]), PLACES)
+def test_damaged_transcripts(content_type: str, data: bytes, places: list[int]) -> None:
+    agrees(content_type, data, places)
 
 
 LINES = [b"event: content_block_delta\n", b'data: {"type": "ping"}\n', b"\n", b"\n\n", b"x\n", b"data: \n", b"\r", HEAD]
@@ -469,11 +405,7 @@ message text text_delta thinking thinking_delta signature_delta tool_use input_j
 server_tool_use citations_delta other
 """
 KINDS = st.sampled_from(NAMES_OF_KINDS.split())
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | KINDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = odd_values(FIELDS, KINDS)
 BLOCK = st.fixed_dictionaries({"type": KINDS, "text": st.text(max_size=3), "input": VALUES, "name": VALUES})
 TOP = st.fixed_dictionaries(
     {"type": KINDS, "index": st.integers(0, 2), "content_block": BLOCK, "content": st.lists(BLOCK, max_size=3)},

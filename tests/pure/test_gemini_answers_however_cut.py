@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.errors import (
@@ -24,14 +24,11 @@ from lollms_core.errors import (
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.gemini_reader import GeminiReader
 from lollms_core.types import Media, Native, Reply, TextDelta, ThoughtDelta, ToolCall, Usage
-from tests.support.feeding import TRANSCRIPTS, cut, each_byte, folded, outcome
+from tests.support.feeding import TRANSCRIPTS, each_byte, folded, outcome
+from tests.support.reader_promises import FUZZ, ROUGH, SECRET, Promises, damaged, no_secret_is_told, odd_values, places
 
-FOLDER = TRANSCRIPTS / "gemini"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
 STREAM = "text/event-stream"
-FUZZ = settings(max_examples=80, derandomize=True, database=None, deadline=None)
-PLACES = st.lists(st.integers(0, 3000), max_size=8)
-SMALL = Limits(reply_bytes=200_000, event_bytes=20_000)
+PLACES = places()
 SIGNATURE = "ZW5jcnlwdGVkIHRob3VnaHRz"
 
 
@@ -39,12 +36,9 @@ def reader(content_type: str = STREAM, limits: Limits | None = None) -> GeminiRe
     return GeminiReader(content_type, limits=limits or Limits())
 
 
-def stream(name: str) -> bytes:
-    return (FOLDER / f"{name}.sse").read_bytes()
-
-
-def reply_of(name: str) -> Reply:
-    return folded(outcome(reader(), [stream(name)])[0])
+PROMISES = Promises(reader, TRANSCRIPTS / "gemini")
+NAMES = PROMISES.names()
+stream, reply_of, agrees = PROMISES.stream, PROMISES.reply_of, PROMISES.agrees
 
 
 def event(*parts: dict[str, Any], **more: Any) -> bytes:
@@ -66,16 +60,11 @@ def test_there_are_transcripts() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", [STREAM, "text/event-stream; charset=utf-8", "", "text/plain"])
 def test_every_cut_gives_the_same_events(name: str, content_type: str) -> None:
+    PROMISES.every_cut_gives_the_same_events(name, content_type)
     data = stream(name)
-    whole = outcome(reader(content_type), [data])
-    assert whole[1] is None
-    assert whole[0]
-    assert outcome(reader(content_type), each_byte(data)) == whole
-    assert outcome(reader(content_type), data.splitlines(keepends=True)) == whole
-    assert outcome(reader(content_type), [each + b"\r\n\r\n" for each in data.split(b"\r\n\r\n")]) == whole
-    if content_type == STREAM:
-        for place in range(1, len(data)):
-            assert outcome(reader(), [data[:place], data[place:]]) == whole, place
+    whole = PROMISES.read([data])
+    assert PROMISES.read(data.splitlines(keepends=True), content_type) == whole
+    assert PROMISES.read([each + b"\r\n\r\n" for each in data.split(b"\r\n\r\n")], content_type) == whole
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,24 +79,13 @@ def test_lines_may_end_in_any_way(name: str, end: bytes) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_an_error_or_complete(name: str) -> None:
-    data = stream(name)
-    whole = reply_of(name)
-    for place in range(0, len(data), 7):
-        some, error, _ = outcome(reader(), [data[:place]])
-        part = folded(some)
-        assert whole.text.startswith(part.text)
-        assert whole.thoughts.startswith(part.thoughts)
-        assert error is TruncatedStream or part == whole
+    PROMISES.every_truncation_is_an_error(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", "text/plain", ""])
 def test_the_json_body_folds_to_the_same_reply(name: str, content_type: str) -> None:
-    body = (FOLDER / f"{name}.json").read_bytes()
-    events, error, _ = outcome(reader(content_type), [body])
-    assert error is None
-    assert folded(events) == reply_of(name)
-    assert outcome(reader(content_type), each_byte(body)) == (events, None, "")
+    PROMISES.the_json_body_folds_to_the_same_reply(name, content_type)
 
 
 def test_what_the_transcripts_say() -> None:
@@ -240,11 +218,8 @@ def test_seconds_to_wait_are_read() -> None:
 
 
 def test_errors_hold_no_secret_and_no_control_characters() -> None:
-    made = GeminiReader(STREAM, limits=Limits(), name="here", secrets=["hush-hush-hush"])
-    with pytest.raises(UpstreamError) as caught:
-        made.feed(sse({"error": {"message": "bad\x1b[31m key hush-hush-hush " + "x" * 5000}}))
-    said = str(caught.value)
-    assert "hush" not in said and "\x1b" not in said and len(said) < 700 and said.startswith("here ")
+    made = GeminiReader(STREAM, limits=Limits(), name="here", secrets=[SECRET])
+    no_secret_is_told(made, sse({"error": {"message": ROUGH}}), UpstreamError)
 
 
 def test_a_list_is_no_answer_but_its_error_is_read() -> None:
@@ -277,14 +252,12 @@ def test_a_list_is_no_answer_but_its_error_is_read() -> None:
     ],
 )
 def test_what_is_no_answer_is_a_typed_error(data: bytes, kind: type[LollmsError]) -> None:
-    found = outcome(reader(limits=SMALL), [data])
-    assert found[:2] == ([], kind)
-    assert outcome(reader(limits=SMALL), each_byte(data)) == found
+    PROMISES.is_refused(data, kind)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"usageMetadata": {}}', b'{"object": "chat.completion", "choices": []}'])
 def test_json_of_others_is_no_answer(body: bytes) -> None:
-    assert outcome(reader("application/json"), [body])[:2] == ([], ProtocolError)
+    PROMISES.is_refused(body, ProtocolError, "application/json")
 
 
 def test_pictures_that_are_thoughts_are_not_shown() -> None:
@@ -303,12 +276,6 @@ def test_other_candidates_are_not_read() -> None:
 # ---- noise ---------------------------------------------------------------------------------------------------------
 
 
-def agrees(content_type: str, data: bytes, places: list[int]) -> None:
-    whole = outcome(reader(content_type, SMALL), [data])
-    assert outcome(reader(content_type, SMALL), cut(data, places)) == whole
-    assert outcome(reader(content_type, SMALL), each_byte(data)) == whole
-
-
 TYPES = st.sampled_from([STREAM, "application/json", "text/html", "text/plain", ""])
 
 
@@ -319,30 +286,9 @@ def test_noise(content_type: str, data: bytes, places: list[int]) -> None:
 
 
 @FUZZ
-@given(st.data())
-def test_damaged_transcripts(data: st.DataObject) -> None:
-    raw = bytearray(stream(data.draw(st.sampled_from(NAMES))))
-    for _ in range(data.draw(st.integers(0, 4))):
-        at = data.draw(st.integers(0, len(raw)))
-        pieces = st.sampled_from(
-            [
-                b"",
-                b"\n",
-                b"\r",
-                b"\r\n\r\n",
-                b"\xff",
-                b'"',
-                b"{",
-                b"[",
-                b"]",
-                b"null",
-                b"\\ud800",
-                b"data: ",
-                b'{"error":{}}',
-            ]
-        )
-        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(pieces | st.binary(max_size=2))
-    agrees(data.draw(TYPES), bytes(raw), data.draw(PLACES))
+@given(TYPES, damaged([stream(name) for name in NAMES], [b"\r\n\r\n", b"data: ", b'{"error":{}}']), PLACES)
+def test_damaged_transcripts(content_type: str, data: bytes, places: list[int]) -> None:
+    agrees(content_type, data, places)
 
 
 NAMES_OF_FIELDS = """
@@ -350,11 +296,7 @@ candidates content parts text thought thoughtSignature functionCall name args id
 finishMessage index promptFeedback blockReason usageMetadata promptTokenCount candidatesTokenCount modelVersion error
 """
 FIELDS = st.sampled_from(NAMES_OF_FIELDS.split())
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = odd_values(FIELDS)
 PARTS = st.lists(st.dictionaries(FIELDS, VALUES | st.text(max_size=3), max_size=3), max_size=3)
 
 

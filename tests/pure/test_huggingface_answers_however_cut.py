@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.errors import (
@@ -22,27 +22,21 @@ from lollms_core.errors import (
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.huggingface_reader import TextTaskReader
 from lollms_core.types import Reply, TextDelta, Usage
-from tests.support.feeding import TRANSCRIPTS, cut, each_byte, folded, outcome
+from tests.support.feeding import TRANSCRIPTS, outcome
+from tests.support.reader_promises import FUZZ, ROUGH, SECRET, Promises, damaged, no_secret_is_told, odd_values, places
 
-FOLDER = TRANSCRIPTS / "huggingface"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
 STREAM, JSON = "text/event-stream", "application/json"
 STOP = "\nUser: "
-FUZZ = settings(max_examples=80, derandomize=True, database=None, deadline=None)
-PLACES = st.lists(st.integers(0, 2000), max_size=8)
-SMALL = Limits(reply_bytes=200_000, event_bytes=20_000)
+PLACES = places(2000)
 
 
 def reader(content_type: str = STREAM, limits: Limits | None = None) -> TextTaskReader:
     return TextTaskReader(content_type, limits=limits or Limits(), model="m", stops=(STOP, "###"))
 
 
-def stream(name: str) -> bytes:
-    return (FOLDER / f"{name}.sse").read_bytes()
-
-
-def reply_of(name: str) -> Reply:
-    return folded(outcome(reader(), [stream(name)])[0])
+PROMISES = Promises(reader, TRANSCRIPTS / "huggingface")
+NAMES = PROMISES.names()
+reply_of, agrees = PROMISES.reply_of, PROMISES.agrees
 
 
 def event(**fields: Any) -> bytes:
@@ -60,39 +54,21 @@ def test_there_are_transcripts() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", [STREAM, "text/event-stream; charset=utf-8", "", "text/plain"])
 def test_every_cut_gives_the_same_events(name: str, content_type: str) -> None:
-    data = stream(name)
-    whole = outcome(reader(content_type), [data])
-    assert whole[1] is None
-    assert whole[0]
-    assert outcome(reader(content_type), each_byte(data)) == whole
-    assert outcome(reader(), [data]) == whole
-    if content_type == STREAM:
-        for place in range(1, len(data)):
-            assert outcome(reader(), [data[:place], data[place:]]) == whole, place
+    PROMISES.every_cut_gives_the_same_events(name, content_type)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_an_error(name: str) -> None:
-    data = stream(name)
-    whole = reply_of(name)
-    for place in range(0, len(data) - 1, 7):
-        some, error, _ = outcome(reader(), [data[:place]])
-        part = folded(some)
-        assert error is TruncatedStream
-        assert whole.text.startswith(part.text)
-        assert whole.thoughts.startswith(part.thoughts)
+    PROMISES.every_truncation_is_an_error(name, or_complete=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", ""])
 def test_the_json_body_folds_to_the_same_reply(name: str, content_type: str) -> None:
-    body = (FOLDER / f"{name}.json").read_bytes()
-    events, error, _ = outcome(reader(content_type), [body])
-    assert error is None
-    assert folded(events) == reply_of(name)
-    assert outcome(reader(content_type), each_byte(body)) == (events, None, "")
+    PROMISES.the_json_body_folds_to_the_same_reply(name, content_type)
+    body = PROMISES.body(name)
     for place in range(0, len(body.rstrip()), 11):
-        assert outcome(reader(content_type), [body[:place]])[1] in (TruncatedStream, ProtocolError)
+        assert PROMISES.read([body[:place]], content_type)[1] in (TruncatedStream, ProtocolError)
 
 
 def test_what_the_transcripts_say() -> None:
@@ -123,13 +99,8 @@ def test_only_what_may_be_a_stop_sequence_is_held_back() -> None:
 
 def test_an_error_waits_behind_the_events_before_it() -> None:
     error = event(error="Request failed during generation: CUDA", error_type="generation")
-    made = reader()
-    assert list(made.feed(token("It") + token(" is") + error)) == [TextDelta("It"), TextDelta(" is")]
-    assert isinstance(made.error, UpstreamFailed)
-    with pytest.raises(UpstreamFailed, match="CUDA"):
-        made.feed(b"")
-    with pytest.raises(UpstreamFailed):
-        made.close()
+    data = token("It") + token(" is") + error
+    PROMISES.an_error_waits_behind([TextDelta("It"), TextDelta(" is")], data, UpstreamFailed, "CUDA")
 
 
 @pytest.mark.parametrize(
@@ -150,18 +121,12 @@ def test_errors_inside_of_an_answer_have_their_class(error: dict[str, Any], kind
 
 
 def test_errors_hold_no_secret_and_no_control_characters() -> None:
-    made = TextTaskReader(STREAM, limits=Limits(), name="here", secrets=["hush-hush-hush"])
-    with pytest.raises(UpstreamFailed) as caught:
-        made.feed(event(error="bad\x1b[31m key hush-hush-hush " + "x" * 5000, error_type="generation"))
-    said = str(caught.value)
-    assert "hush" not in said and "\x1b" not in said and len(said) < 700 and said.startswith("here ")
+    made = TextTaskReader(STREAM, limits=Limits(), name="here", secrets=[SECRET])
+    no_secret_is_told(made, event(error=ROUGH, error_type="generation"), UpstreamFailed)
 
 
 def test_nothing_is_read_behind_the_end() -> None:
-    made = reader()
-    made.feed(token("x", generated_text="x") + b"data:rubbish\n\n" + event(error="late"))
-    assert made.finished and made.error is None
-    assert made.feed(b"\xff\xff") == () and made.close() == ()
+    PROMISES.nothing_is_read_behind(token("x", generated_text="x"), b"data:rubbish\n\n" + event(error="late"))
 
 
 @pytest.mark.parametrize(
@@ -188,18 +153,10 @@ def test_nothing_is_read_behind_the_end() -> None:
     ],
 )
 def test_what_is_no_answer_is_a_typed_error(content_type: str, data: bytes, kind: type[LollmsError]) -> None:
-    found = outcome(reader(content_type, SMALL), [data])
-    assert found[:2] == ([], kind)
-    assert outcome(reader(content_type, SMALL), each_byte(data)) == found
+    PROMISES.is_refused(data, kind, content_type)
 
 
 # ---- noise ---------------------------------------------------------------------------------------------------------
-
-
-def agrees(content_type: str, data: bytes, places: list[int]) -> None:
-    whole = outcome(reader(content_type, SMALL), [data])
-    assert outcome(reader(content_type, SMALL), cut(data, places)) == whole
-    assert outcome(reader(content_type, SMALL), each_byte(data)) == whole
 
 
 TYPES = st.sampled_from([STREAM, JSON, "text/html", "text/plain", ""])
@@ -212,26 +169,16 @@ def test_noise(content_type: str, data: bytes, places: list[int]) -> None:
 
 
 @FUZZ
-@given(st.data())
-def test_damaged_transcripts(data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(NAMES))
-    raw = bytearray(data.draw(st.sampled_from([stream(name), (FOLDER / f"{name}.json").read_bytes()])))
-    for _ in range(data.draw(st.integers(0, 4))):
-        at = data.draw(st.integers(0, len(raw)))
-        pieces = st.sampled_from([b"", b"\n", b"\r", b"\xff", b"\xc3", b'"', b"{", b"[", b"]", b"null", b"\\ud800"])
-        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(pieces | st.binary(max_size=2))
-    agrees(data.draw(TYPES), bytes(raw), data.draw(PLACES))
+@given(TYPES, damaged(PROMISES.corpus()), PLACES)
+def test_damaged_transcripts(content_type: str, data: bytes, places: list[int]) -> None:
+    agrees(content_type, data, places)
 
 
 NAMES_OF_FIELDS = """
 token text special generated_text details finish_reason generated_tokens input_length prefill error error_type
 """
 FIELDS = st.sampled_from(NAMES_OF_FIELDS.split())
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = odd_values(FIELDS)
 
 
 @FUZZ

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.errors import (
@@ -23,26 +23,20 @@ from lollms_core.protocols.base import Limits
 from lollms_core.protocols.ndjson import LineReader
 from lollms_core.protocols.ollama_reader import OllamaReader
 from lollms_core.types import Media, Reply, TextDelta, ThoughtDelta, ToolCall, Usage
-from tests.support.feeding import TRANSCRIPTS, cut, each_byte, folded, outcome
+from tests.support.feeding import TRANSCRIPTS, each_byte, folded, outcome
+from tests.support.reader_promises import FUZZ, ROUGH, SECRET, Promises, damaged, no_secret_is_told, odd_values, places
 
-FOLDER = TRANSCRIPTS / "ollama"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.ndjson"))
 LINES = "application/x-ndjson"
-FUZZ = settings(max_examples=80, derandomize=True, database=None, deadline=None)
-PLACES = st.lists(st.integers(0, 3000), max_size=8)
-SMALL = Limits(reply_bytes=200_000, event_bytes=20_000)
+PLACES = places()
 
 
 def reader(content_type: str = LINES, limits: Limits | None = None) -> OllamaReader:
     return OllamaReader(content_type, limits=limits or Limits())
 
 
-def stream(name: str) -> bytes:
-    return (FOLDER / f"{name}.ndjson").read_bytes()
-
-
-def reply_of(name: str) -> Reply:
-    return folded(outcome(reader(), [stream(name)])[0])
+PROMISES = Promises(reader, TRANSCRIPTS / "ollama", LINES, ".ndjson")
+NAMES = PROMISES.names()
+stream, reply_of, agrees = PROMISES.stream, PROMISES.reply_of, PROMISES.agrees
 
 
 def line(**fields: Any) -> bytes:
@@ -56,37 +50,18 @@ def test_there_are_transcripts() -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", [LINES, "application/x-ndjson; charset=utf-8", "", "text/plain"])
 def test_every_cut_gives_the_same_events(name: str, content_type: str) -> None:
-    data = stream(name)
-    whole = outcome(reader(content_type), [data])
-    assert whole[1] is None
-    assert whole[0]
-    assert outcome(reader(content_type), each_byte(data)) == whole
-    assert outcome(reader(), [data]) == whole
-    if content_type == LINES:
-        for place in range(1, len(data)):
-            assert outcome(reader(), [data[:place], data[place:]]) == whole, place
+    PROMISES.every_cut_gives_the_same_events(name, content_type)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_an_error_or_complete(name: str) -> None:
-    data = stream(name)
-    whole = reply_of(name)
-    for place in range(0, len(data), 7):
-        some, error, _ = outcome(reader(), [data[:place]])
-        part = folded(some)
-        assert whole.text.startswith(part.text)
-        assert whole.thoughts.startswith(part.thoughts)
-        assert error is TruncatedStream or part == whole
+    PROMISES.every_truncation_is_an_error(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", ""])
 def test_the_json_body_folds_to_the_same_reply(name: str, content_type: str) -> None:
-    body = (FOLDER / f"{name}.json").read_bytes()
-    events, error, _ = outcome(reader(content_type), [body])
-    assert error is None
-    assert folded(events) == reply_of(name)
-    assert outcome(reader(content_type), each_byte(body)) == (events, None, "")
+    PROMISES.the_json_body_folds_to_the_same_reply(name, content_type)
 
 
 def test_a_json_body_may_be_written_over_many_lines() -> None:
@@ -115,13 +90,8 @@ def test_what_the_transcripts_say() -> None:
 
 def test_an_error_waits_behind_the_events_before_it() -> None:
     data = line(message={"content": "It"}, done=False) + line(message={"content": " is"}, done=False)
-    made = reader()
-    assert list(made.feed(data + line(error="an error was encountered"))) == [TextDelta("It"), TextDelta(" is")]
-    assert isinstance(made.error, UpstreamError)
-    with pytest.raises(UpstreamError, match="an error was encountered"):
-        made.feed(b"")
-    with pytest.raises(UpstreamError):
-        made.close()
+    data += line(error="an error was encountered")
+    PROMISES.an_error_waits_behind([TextDelta("It"), TextDelta(" is")], data, UpstreamError, "an error was encountered")
 
 
 @pytest.mark.parametrize(
@@ -142,18 +112,12 @@ def test_errors_inside_of_an_answer_have_their_class(error: Any, kind: type[Loll
 
 
 def test_errors_hold_no_secret_and_no_control_characters() -> None:
-    made = OllamaReader(LINES, limits=Limits(), name="here", secrets=["hush-hush-hush"])
-    with pytest.raises(UpstreamError) as caught:
-        made.feed(line(error="bad\x1b[31m key hush-hush-hush " + "x" * 5000))
-    said = str(caught.value)
-    assert "hush" not in said and "\x1b" not in said and len(said) < 700 and said.startswith("here ")
+    made = OllamaReader(LINES, limits=Limits(), name="here", secrets=[SECRET])
+    no_secret_is_told(made, line(error=ROUGH), UpstreamError)
 
 
 def test_nothing_is_read_behind_the_end() -> None:
-    made = reader()
-    made.feed(line(message={"content": "x"}, done=True) + b"rubbish\n" + line(error="late"))
-    assert made.finished and made.error is None
-    assert made.feed(b"\xff\xff") == () and made.close() == ()
+    PROMISES.nothing_is_read_behind(line(message={"content": "x"}, done=True), b"rubbish\n" + line(error="late"))
 
 
 @pytest.mark.parametrize(
@@ -175,9 +139,7 @@ def test_nothing_is_read_behind_the_end() -> None:
     ],
 )
 def test_what_is_no_answer_is_a_typed_error(data: bytes, kind: type[LollmsError]) -> None:
-    found = outcome(reader(limits=SMALL), [data])
-    assert found[:2] == ([], kind)
-    assert outcome(reader(limits=SMALL), each_byte(data)) == found
+    PROMISES.is_refused(data, kind)
 
 
 def test_lines_end_at_line_feeds_alone() -> None:
@@ -191,12 +153,6 @@ def test_lines_end_at_line_feeds_alone() -> None:
 # ---- noise ---------------------------------------------------------------------------------------------------------
 
 
-def agrees(content_type: str, data: bytes, places: list[int]) -> None:
-    whole = outcome(reader(content_type, SMALL), [data])
-    assert outcome(reader(content_type, SMALL), cut(data, places)) == whole
-    assert outcome(reader(content_type, SMALL), each_byte(data)) == whole
-
-
 TYPES = st.sampled_from([LINES, "application/json", "text/html", "text/plain", "", "text/event-stream"])
 
 
@@ -207,14 +163,9 @@ def test_noise(content_type: str, data: bytes, places: list[int]) -> None:
 
 
 @FUZZ
-@given(st.data())
-def test_damaged_transcripts(data: st.DataObject) -> None:
-    raw = bytearray(stream(data.draw(st.sampled_from(NAMES))))
-    for _ in range(data.draw(st.integers(0, 4))):
-        at = data.draw(st.integers(0, len(raw)))
-        pieces = st.sampled_from([b"", b"\n", b"\r", b"\xff", b"\xc3", b'"', b"{", b"[", b"]", b"null", b"\\ud800"])
-        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(pieces | st.binary(max_size=2))
-    agrees(data.draw(TYPES), bytes(raw), data.draw(PLACES))
+@given(TYPES, damaged([stream(name) for name in NAMES]), PLACES)
+def test_damaged_transcripts(content_type: str, data: bytes, places: list[int]) -> None:
+    agrees(content_type, data, places)
 
 
 NAMES_OF_FIELDS = """
@@ -222,11 +173,7 @@ model message content thinking tool_calls function name arguments index id image
 prompt_eval_count eval_count
 """
 FIELDS = st.sampled_from(NAMES_OF_FIELDS.split())
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = odd_values(FIELDS)
 
 
 @FUZZ

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lollms_core.errors import (
@@ -26,32 +25,25 @@ from lollms_core.errors import (
 from lollms_core.protocols.base import Limits
 from lollms_core.protocols.responses_reader import ResponsesReader
 from lollms_core.types import Done, Native, ReceiptItem, Reply, TextDelta, ThoughtDelta, ToolCall, ToolCallDelta, Usage
-from tests.support.feeding import TRANSCRIPTS, Outcome, cut, each_byte, folded, merged, outcome
+from tests.support.feeding import TRANSCRIPTS, Outcome, each_byte, folded, merged, outcome
+from tests.support.reader_promises import FUZZ, ROUGH, SECRET, Promises, damaged, no_secret_is_told, odd_values, places
 
-FOLDER = TRANSCRIPTS / "responses"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
-CORPUS = [path.read_bytes() for path in sorted(FOLDER.glob("*.sse")) + sorted(FOLDER.glob("*.json"))]
 SSE = "text/event-stream"
-FUZZ = settings(max_examples=80, derandomize=True, database=None, deadline=None)
-PLACES = st.lists(st.integers(0, 9000), max_size=8)
-SMALL = Limits(reply_bytes=200_000, event_bytes=20_000)
+PLACES = places(9000)
 
 
 def reader(content_type: str = SSE, limits: Limits | None = None, **more: Any) -> ResponsesReader:
     return ResponsesReader(content_type, limits=limits or Limits(), **more)
 
 
-def stream(name: str) -> bytes:
-    return (FOLDER / f"{name}.sse").read_bytes()
-
-
 def body(name: str) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_bytes())
+    made: dict[str, Any] = json.loads(PROMISES.body(name))
     return made
 
 
-def reply_of(name: str) -> Reply:
-    return folded(outcome(reader(), [stream(name)])[0])
+PROMISES = Promises(reader, TRANSCRIPTS / "responses")
+NAMES = PROMISES.names()
+stream, reply_of, agrees = PROMISES.stream, PROMISES.reply_of, PROMISES.agrees
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -71,16 +63,8 @@ def test_there_are_transcripts() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cut_gives_the_same_events(name: str) -> None:
-    data = stream(name)
-    whole = outcome(reader(), [data])
-    assert whole[1] is None
-    assert whole[0]
-    assert outcome(reader(), each_byte(data)) == whole
-    for place in range(1, len(data)):
-        assert outcome(reader(), [data[:place], data[place:]]) == whole, place
-    for content_type in ("", "text/plain", "application/octet-stream"):
-        assert outcome(reader(content_type), [data]) == whole
-        assert outcome(reader(content_type), each_byte(data)) == whole
+    for content_type in (SSE, "", "text/plain", "application/octet-stream"):
+        PROMISES.every_cut_gives_the_same_events(name, content_type)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,24 +76,13 @@ def test_an_event_for_each_read_gives_the_same_events(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_an_error_or_complete(name: str) -> None:
-    data = stream(name)
-    whole = reply_of(name)
-    for place in range(0, len(data), 7):
-        some, error, _ = outcome(reader(), [data[:place]])
-        part = folded(some)
-        assert whole.text.startswith(part.text)
-        assert whole.thoughts.startswith(part.thoughts)
-        assert error is TruncatedStream or part == whole
+    PROMISES.every_truncation_is_an_error(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", ""])
 def test_the_json_body_folds_to_the_same_reply(name: str, content_type: str) -> None:
-    data = (FOLDER / f"{name}.json").read_bytes()
-    events, error, _ = outcome(reader(content_type), [data])
-    assert error is None
-    assert folded(events) == reply_of(name)
-    assert outcome(reader(content_type), each_byte(data)) == (events, None, "")
+    PROMISES.the_json_body_folds_to_the_same_reply(name, content_type)
 
 
 def test_what_the_transcripts_say() -> None:
@@ -197,10 +170,7 @@ def test_blank_events_are_signs_of_life() -> None:
 
 
 def test_nothing_is_read_behind_the_end() -> None:
-    made = reader()
-    made.feed(text("x") + END + b"data: rubbish\n\n" + event("error", message="late"))
-    assert made.finished and made.error is None
-    assert made.feed(b"\xff\xff") == () and made.close() == ()
+    PROMISES.nothing_is_read_behind(text("x") + END, b"data: rubbish\n\n" + event("error", message="late"))
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
@@ -253,11 +223,7 @@ def test_an_error_in_words_alone_is_read() -> None:
 
 
 def test_errors_hold_no_secret_and_no_control_characters() -> None:
-    made = reader(name="here", secrets=["hush-hush-hush"])
-    with pytest.raises(UpstreamError) as caught:
-        made.feed(event("error", message="bad\x1b[31m key hush-hush-hush " + "x" * 5000))
-    said = str(caught.value)
-    assert "hush" not in said and "\x1b" not in said and len(said) < 700 and said.startswith("here ")
+    no_secret_is_told(reader(name="here", secrets=[SECRET]), event("error", message=ROUGH), UpstreamError)
 
 
 @pytest.mark.parametrize(
@@ -278,14 +244,12 @@ def test_errors_hold_no_secret_and_no_control_characters() -> None:
     ],
 )
 def test_what_is_no_answer_is_a_typed_error(data: bytes, kind: type[LollmsError]) -> None:
-    found = outcome(reader(limits=SMALL), [data])
-    assert found[1] is kind
-    assert outcome(reader(limits=SMALL), each_byte(data)) == found
+    PROMISES.is_refused(data, kind, events=[TextDelta("x")] if data == text("x") else [])
 
 
 @pytest.mark.parametrize("whole", [{}, {"object": "list", "data": []}, {"output": "x"}, {"id": "resp_1"}])
 def test_json_that_is_no_response_is_a_typed_error(whole: dict[str, Any]) -> None:
-    assert outcome(reader("application/json"), [json.dumps(whole).encode()])[:2] == ([], ProtocolError)
+    PROMISES.is_refused(json.dumps(whole).encode(), ProtocolError, "application/json")
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
@@ -295,12 +259,6 @@ def test_a_response_that_is_not_finished_is_no_answer(status: str) -> None:
 
 
 # ---- noise ----------------------------------------------------------------------------------------------------------
-
-
-def agrees(content_type: str, data: bytes, places: Iterable[int]) -> None:
-    whole = outcome(reader(content_type, SMALL), [data])
-    assert outcome(reader(content_type, SMALL), cut(data, places)) == whole
-    assert outcome(reader(content_type, SMALL), each_byte(data)) == whole
 
 
 TYPES = st.sampled_from([SSE, "application/json", "text/html", "text/plain", ""])
@@ -313,29 +271,9 @@ def test_noise(content_type: str, data: bytes, places: list[int]) -> None:
 
 
 @FUZZ
-@given(st.data())
-def test_damaged_transcripts(data: st.DataObject) -> None:
-    raw = bytearray(data.draw(st.sampled_from(CORPUS)))
-    for _ in range(data.draw(st.integers(0, 4))):
-        at = data.draw(st.integers(0, len(raw)))
-        pieces = st.sampled_from(
-            [
-                b"",
-                b"\n",
-                b"\n\n",
-                b"\r",
-                b"\xff",
-                b"\xc3",
-                b'"',
-                b"{",
-                b"]",
-                b"null",
-                b"\\ud800",
-                b"event: response.a\n",
-            ]
-        )
-        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(pieces | st.binary(max_size=2))
-    agrees(data.draw(TYPES), bytes(raw), data.draw(PLACES))
+@given(TYPES, damaged(PROMISES.corpus(), [b"event: response.a\n"]), PLACES)
+def test_damaged_transcripts(content_type: str, data: bytes, places: list[int]) -> None:
+    agrees(content_type, data, places)
 
 
 NAMES_OF_FIELDS = """
@@ -362,11 +300,7 @@ KINDS = st.sampled_from(
     ]
 )
 ITEMS = st.sampled_from(["message", "reasoning", "function_call", "other"])
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = odd_values(FIELDS)
 
 
 @FUZZ
