@@ -19,7 +19,7 @@ from lollms_core.errors import ConfigError, InvalidRequest, LollmsError, Missing
 
 if TYPE_CHECKING:
     from lollms_core.config.schema import SchemaPath
-    from lollms_server.core.bindings.instances import Card
+    from lollms_server.core.bindings.instances import Card, Instance
     from lollms_server.core.config import LoadedConfig
 
 __all__ = ["add_binding", "configuration", "type_cards"]
@@ -228,7 +228,11 @@ def _wants_default(card: Card, name: str, loaded: LoadedConfig, asks: bool) -> b
 
 
 def _write(loaded: LoadedConfig, card: Card, name: str, values: Mapping[SchemaPath, Any], default: bool) -> Path:
-    """Write the instance and then its line in the main configuration; both or none. Raises `LollmsError`."""
+    """Write the instance and then its line in the main configuration; both or none. Raises `LollmsError`.
+
+    What the server would refuse is refused here, in the same words. The file alone is of no use to a server, so it can
+    be read as a server would read it before anything names it.
+    """
     from lollms_cli.bindings_files import instance_text, with_setting
     from lollms_runtime.files import private_dir, read_text_strict, write_atomic
     from lollms_server.core.bindings.instances import load_instance
@@ -241,7 +245,7 @@ def _write(loaded: LoadedConfig, card: Card, name: str, values: Mapping[SchemaPa
     except FileExistsError:
         raise InvalidRequest(f"There is a file {file} by now. Nothing was added.") from None
     try:
-        load_instance(file, card)  # what the server would refuse is refused here, in the same words
+        _check_instance(load_instance(file, card, loaded.scrubber), card, loaded)
         text = with_setting(read_text_strict(main), "bindings_map", name, card.type_name, str(main))
         if default:
             text = with_setting(text, "defaults", "ttt_binding", name, str(main))
@@ -255,6 +259,14 @@ def _write(loaded: LoadedConfig, card: Card, name: str, values: Mapping[SchemaPa
             raise ConfigError(f"{main} cannot be written: {error.strerror}. Nothing was added.") from error
         raise
     return file
+
+
+def _check_instance(instance: Instance, card: Card, loaded: LoadedConfig) -> None:
+    """Raises `ConfigError` where no binding can be made of an instance; a missing package is said when it is added."""
+    from lollms_cli.bindings_made import check_made
+
+    with contextlib.suppress(MissingDependency):
+        check_made(card, instance, loaded)
 
 
 def _report(output: Output, card: Card, name: str, file: Path, default: bool, json_: bool) -> None:

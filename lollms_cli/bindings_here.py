@@ -5,6 +5,8 @@ Nothing is contacted and no code of a binding that is not ours is run.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ def library_bindings() -> dict[str, Any]:
     """The bindings of the library by name: `title`, `description`, its usual address, and whether a key is kept."""
     from lollms_client.lollms_llm_binding import LollmsLLMBindingManager
 
+    own = set(LollmsLLMBindingManager.get_bindings_list())
     found = {}
     for described in LollmsLLMBindingManager("llm_bindings").get_binding_descriptions():
         name, told = described["binding_name"], described["input_parameters"]
@@ -25,9 +28,20 @@ def library_bindings() -> dict[str, Any]:
             "title": described["title"],
             "description": described["description"],
             "key": _key_state(name) if any(each["is_secret"] for each in told) else "none",
-            "address": defaults.get("host_address") or None,
+            "address": defaults.get("host_address") or (_usual_address(name) if name in own else None),
         }
     return {"bindings": found}
+
+
+def _usual_address(name: str) -> str | None:
+    """The address that the class of one of our bindings has, where its `description.yaml` names none."""
+    from lollms_client.http_binding import HttpBinding
+
+    module = importlib.import_module(f"lollms_client.llm_bindings.{name}")
+    for each in vars(module).values():
+        if inspect.isclass(each) and issubclass(each, HttpBinding) and each.__module__ == module.__name__:
+            return each.default_address or None
+    return None
 
 
 def _key_state(name: str) -> str:

@@ -1,8 +1,8 @@
 """What `lollms bindings test` tries with a binding: small calls, one after the other, each a line with its time.
 
-A probe says `ok`, `no` (this cannot be done here, in words) or `bad` (it should work and does not). The text answer
-decides whether the binding works; when it fails, nothing after it is tried, because it would fail as well and cost. All
-calls together ask for fewer than 400 tokens and answer with fewer than 300.
+A probe says `ok`, `no` (this cannot be done here, in words), `-` (not tried) or `bad` (it should work and does not).
+The text answer decides whether the binding works; when it fails, nothing after it is tried, because it would fail as
+well and cost. All calls together ask for fewer than 400 tokens and answer with fewer than 300.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lollms_core.types import Batch, GenerationCall, ImagePart, Message, Params,
 
 __all__ = ["Finding", "Subject", "probe"]
 
-State = Literal["ok", "no", "bad"]
+State = Literal["ok", "no", "-", "bad"]
 
 _SECONDS = 120.0
 _ANSWER = 48  # tokens
@@ -78,7 +78,7 @@ class Subject(Protocol):
         ...
 
     async def sees(self) -> bool:
-        """Whether the model is known to see images."""
+        """Whether the model may see images, as far as anybody says."""
         ...
 
     async def embed(self, text: str) -> Sequence[float]:
@@ -230,14 +230,14 @@ class _Run:
         self._found("JSON Schema", "ok" if fits else "no", words)
 
     async def images(self) -> None:
-        """Whether an image is looked at, where the model is known to see."""
+        """Whether an image is looked at, where the model may see."""
         self._begin()
         sees = False
         with contextlib.suppress(LollmsError, TimeoutError):  # who cannot say so does not say that it sees
             async with asyncio.timeout(_SECONDS):
                 sees = await self._subject.sees()
         if not sees:
-            return self._found("images", "no", "not tried: the model is not said to see")
+            return self._found("images", "-", "not tried: the model is not said to see")
         answered = await self._ask("images", "Which colour is this? One word.", images=(_picture(),))
         if isinstance(answered, _Answered):
             self._found("images", *_text_of(answered.reply))

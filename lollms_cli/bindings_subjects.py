@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lollms_core.errors import LollmsError, MissingDependency, ModelLoadFailed, UnsupportedFeature, UpstreamError
 from lollms_core.types import Batch, GenerationCall
@@ -54,9 +54,17 @@ class LibrarySubject:
         return _typed_block(AsyncBindingPorts(self._binding).open(call))
 
     async def sees(self) -> bool:
-        """Whether the binding says that the model sees."""
+        """Whether the model may see: the binding says so, or takes images where nobody knows of single models.
+
+        A server knows that of its instances and says it when it is sent an image, before anybody else is asked.
+        """
+        from lollms_client.http_binding import HttpBinding
         from lollms_runtime.threads import run_in_thread
 
+        if self._backend.is_server:
+            return True
+        if isinstance(self._binding, HttpBinding) and not self._binding.catalog.about_models:
+            return "image" in self._binding.catalog.modalities
         if self.model:
             self._binding.model_name = self.model
         with _typed():
@@ -115,15 +123,14 @@ class InstanceSubject:
         return _typed_block(self._binding.open(call))
 
     async def sees(self) -> bool:
-        """Whether the instance says that the model sees."""
+        """Whether the server would hand an image to the model."""
         with _typed():
-            facts: dict[str, Any] = await self._binding.get_model_info(self.model or None)
-            return facts.get("supports_vision") is True
+            return "image" in await self._binding.get_model_input_modalities(self.model)
 
     async def embed(self, text: str) -> Sequence[float]:
-        """The vector of a text."""
+        """The vector of a text, as the server asks where nobody names a model: the one that answers may not embed."""
         with _typed():
-            return list((await self._binding.embed([text], self.model or None)).vectors[0])
+            return list((await self._binding.embed([text], None)).vectors[0])
 
     async def count(self, text: str) -> tuple[int, bool]:
         """How many tokens a text has."""

@@ -43,7 +43,8 @@ def test_binding(
     """Make real calls to the instance NAME, or to a binding of the library, and say what works.
 
     Eight or nine small calls are made, which cost a few hundred tokens in all. The exit code is 0 only if a question
-    is answered with text; whatever else is missing is said, and no error.
+    is answered with text; whatever else is missing is said, and no error. Each line begins with ok, with no (it cannot
+    do this), - (not tried) or bad (it should work and does not).
 
     A running server is asked for its instance; with --config-dir, or where no server has it, the instance is loaded
     here, from the configuration.

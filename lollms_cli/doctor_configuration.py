@@ -2,7 +2,8 @@
 
 The server starts with an instance that cannot be loaded and serves the others, so a valid main configuration alone says
 little. Here each instance of `bindings_map` is read as the server would read it: its type, its file against the card
-of the type, and for local models whether the file of the model is there. No code of a binding is run.
+of the type, and for local models whether the file of the model is there. Of the types that come with the server the
+binding is made, which checks the rest of its settings and contacts nobody; no code of others is run.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def _instances(loaded: LoadedConfig, document: YamlFile) -> Iterator[Check]:
 
 
 def _instance(subject: str, name: str, card: Card, loaded: LoadedConfig) -> Iterator[Check]:
+    from lollms_cli.bindings_made import check_made
     from lollms_runtime.third_party import missing_requirements
     from lollms_server.core.bindings.instances import find_instance_file, load_instance
     from lollms_server.core.bindings.manager import SHIPPED
@@ -95,8 +97,14 @@ def _instance(subject: str, name: str, card: Card, loaded: LoadedConfig) -> Iter
         yield Check("bad", subject, f"{card.type_name} needs packages that are not installed: {', '.join(lacking)}")
     if shipped and card.type_name == LOCAL:
         yield _local_model(subject, instance, loaded.folders.models)
-    else:
-        yield Check("ok", subject, f"{instance.file} is a valid instance of {card.type_name}")
+        return
+    try:
+        check_made(card, instance, loaded)
+    except MissingDependency as error:
+        yield Check("note", subject, error.message)
+    except ConfigError as error:
+        raise ConfigError(f"{instance.file}: {error.message}") from error
+    yield Check("ok", subject, f"{instance.file} is a valid instance of {card.type_name}")
 
 
 def _local_model(subject: str, instance: Instance, models: Path) -> Check:

@@ -89,8 +89,12 @@ def _list_without_server(types: bool, library: bool, config_dir: Path | None, js
         said = library_bindings()
         if json_:
             return _print_json(said)
-        rows = _rows(_part(said, "bindings"), ("title", "key", "address"))
-        return _print(("binding", "title", "key", "address"), rows, "There are no bindings.", said)
+        headings = ("binding", "title", "key", "address")
+        rows = _rows(_part(said, "bindings"), headings[1:])
+        output = Output()
+        if not output.on_terminal:  # what goes to a program has no headings; whoever looks on still sees them
+            output.note("\t".join(headings).upper())
+        return _print(headings, rows, "There are no bindings.", said)
     if host:
         raise click.UsageError("Name a server with --host, or a configuration with --config-dir, and not both.")
     said = configured(config_dir)

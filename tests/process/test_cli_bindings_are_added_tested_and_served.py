@@ -23,7 +23,7 @@ from tests.support.server_process import server_process
 from tests.support.terminal_talk import talking
 
 SECRET = "sk-a-key-of-somebody-0123"
-LINE = re.compile(r"(ok |no |bad)  ([^:]+): (.*) \(\d+\.\d\d s\)")
+LINE = re.compile(r"(ok |no |-  |bad)  ([^:]+): (.*) \(\d+\.\d\d s\)")
 
 
 @pytest.fixture
@@ -172,6 +172,7 @@ def test_a_binding_of_the_library(tmp_path: Path, ollama: OllamaServer) -> None:
     said = json.loads(lollms(*arguments, "--model", "llama3.2", "--json", env=home(tmp_path)).stdout)
     assert said["works"] is True
     by_name = {each["name"]: each for each in said["findings"]}
+    assert by_name["images"]["state"] == "-"
     assert by_name["images"]["words"] == "not tried: the model is not said to see"
     assert all(each["seconds"] >= 0 for each in said["findings"])
 
@@ -251,6 +252,10 @@ def test_the_library_is_listed_without_a_server(tmp_path: Path) -> None:
     assert done.returncode == 0
     rows = {line.split("\t")[0]: line.split("\t") for line in done.stdout.splitlines()}
     assert rows["ollama"] == ["ollama", "Ollama", "-", "http://localhost:11434"]
+    assert rows["claude"][3] == "https://api.anthropic.com"
+    assert rows["gemini"][3] == "https://generativelanguage.googleapis.com/v1beta"
+    assert rows["hugging_face_inference_api"][3].startswith("https://router.huggingface.co")
+    assert done.stderr == "BINDING\tTITLE\tKEY\tADDRESS\n", "a program reads rows, whoever looks on has headings"
     piped = lollms("keys", "set", "ollama", env=home(tmp_path), piped=b"sk-0123456789")
     assert piped.returncode == 0
     said = json.loads(lollms("bindings", "list", "--library", "--json", env=home(tmp_path)).stdout)

@@ -10,13 +10,14 @@ import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from lollms_cli import bindings_add, bindings_form
+from lollms_cli import bindings_add, bindings_form, bindings_made
 from lollms_cli.bindings_files import alone, instance_text, scalar, with_setting
 from lollms_cli.bindings_form import ask_settings, questions_of, read_settings, value_of, wrong_with
 from lollms_cli.commands import cli
@@ -398,6 +399,68 @@ def test_an_address_with_a_key_in_it_is_taken_back(config_dir: Path) -> None:
     assert "hidden" not in shown
     assert not list((config_dir / "bindings").iterdir())
     assert "openai" not in load_config(config_dir, environ={}).config.bindings_map
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("openai", "--set", "base_url=notaurl"), "base_url is 'notaurl'; it must be the address"),
+        (("openai", "--set", "base_url=ftp://x"), "base_url is 'ftp://x'; it must be the address"),
+        (("openai", "--set", "provider=nonesuch"), "provider is 'nonesuch'; it must be one of"),
+        (("ollama", "--set", "host=ftp://x"), "must be the address"),
+        (("hf_binding", "--set", "default_model=m", "--set", "device=gpu"), "device is 'gpu'; it must be one of"),
+        (("transformers",), "default_model is missing"),
+        (("llamacpp", "--set", "default_model=/no/such/model.gguf"), "Model '/no/such/model.gguf' was not found"),
+    ],
+)
+def test_settings_that_no_binding_can_be_made_of_are_refused(
+    config_dir: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    before = (config_dir / "main_config.yaml").read_bytes()
+    code, shown = add(config_dir, *arguments)
+    assert code == 78 and words in shown and "Nothing was added" in shown
+    assert not list((config_dir / "bindings").iterdir())
+    assert (config_dir / "main_config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("setting", [f"base_url={SECRET}", f"base_url=ftp://{SECRET}@h", f"provider={SECRET}"])
+def test_a_key_typed_into_another_setting_is_not_repeated(config_dir: Path, setting: str) -> None:
+    code, shown = add(config_dir, "openai", "--set", setting)
+    assert code == 78 and SECRET not in shown and "must be" in shown
+
+
+@pytest.mark.parametrize("kind", sorted(discover([SHIPPED])[0]))
+def test_every_shipped_type_is_added_with_what_it_needs(config_dir: Path, kind: str) -> None:
+    card = discover([SHIPPED])[0][kind]
+    needed = [f"{q.name}=x" for q in questions_of(card.schema) if q.leaf.required]
+    if kind in ("transformers_binding", "hf_binding"):
+        needed.append("default_model=organisation/model")
+    code, shown = add(config_dir, kind, "--name", "some", *(word for each in needed for word in ("--set", each)))
+    assert code == 0, shown
+
+
+def test_a_package_that_is_missing_keeps_nothing_from_being_added(
+    config_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(name: str) -> Any:
+        raise ModuleNotFoundError("No module named 'somelib'", name="somelib")
+
+    monkeypatch.setattr(bindings_made, "importlib", SimpleNamespace(import_module=lacks))
+    assert add(config_dir, "ollama")[0] == 0
+
+
+def test_the_code_of_others_is_not_run(config_dir: Path, tmp_path: Path) -> None:
+    place = load_config(config_dir, environ={}).folders.bindings
+    assert place is not None
+    folder = place / "mine_binding"
+    folder.mkdir(parents=True)
+    ran = tmp_path / "ran"
+    (folder / "__init__.py").write_text(f"open({str(ran)!r}, 'w').close()\n", encoding="utf-8")
+    card = "type_name: mine_binding\ninstance_schema:\n  type: {type: str, default: mine_binding}\n"
+    (folder / "binding_card.yaml").write_text(card, encoding="utf-8")
+    code, shown = add(config_dir, "mine")
+    assert code == 0, shown
+    assert not ran.exists()
 
 
 def test_the_first_instance_becomes_the_default_and_others_do_not(tmp_path: Path) -> None:

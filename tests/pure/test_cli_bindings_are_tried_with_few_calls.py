@@ -128,7 +128,8 @@ def test_a_binding_that_can_only_answer_works() -> None:
     assert works
     states = {name: each.state for name, each in found.items()}
     assert states == {
-        **dict.fromkeys(["models", "streaming", "system prompt", "tools", "JSON Schema", "images", "embeddings"], "no"),
+        **dict.fromkeys(["models", "streaming", "system prompt", "tools", "JSON Schema", "embeddings"], "no"),
+        "images": "-",
         **dict.fromkeys(["reachable", "key", "text", "tokens"], "ok"),
     }
     assert found["tools"].words == "It cannot do this." and found["images"].words.startswith("not tried")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lollms_cli import doctor_server
+from lollms_cli import bindings_made, doctor_server
 from lollms_cli.main import main
 from lollms_cli.server_calls import Health
 from lollms_core.protocols.base import HttpResponse
@@ -105,6 +106,39 @@ def test_every_broken_instance_is_a_line_of_its_own(doctor: Doctor) -> None:
         assert words in line
     assert len([fault for fault in faults if fault.startswith("instance wrong: ")]) == 2
     assert len(faults) == len(expected) + 2
+
+
+def test_settings_that_no_binding_can_be_made_of_are_faults(doctor: Doctor) -> None:
+    faulty = {
+        "address": ("openai_binding", "base_url: ftp://x\n", "base_url is 'ftp://x'; it must be the address"),
+        "provider": ("openai_binding", "provider: nonesuch\n", "provider is 'nonesuch'; it must be one of"),
+        "device": ("hf_binding", "default_model: m\ndevice: gpu\n", "device is 'gpu'; it must be one of"),
+        "nameless": ("transformers_binding", "revision: main\n", "default_model is missing"),
+    }
+    sound = {"right": ("openai_binding", "provider: groq\n", "")}
+    every = {**faulty, **sound}
+    doctor.write(
+        "".join(f"  {name}: {kind}\n" for name, (kind, _, _) in every.items()),
+        **{name: text for name, (_, text, _) in every.items()},
+    )
+    faults = doctor.run(1)
+    assert len(faults) == len(faulty)
+    for name, (_, _, words) in faulty.items():
+        (line,) = (fault for fault in faults if fault.startswith(f"instance {name}: "))
+        assert f"{name}.yaml: {words}" in line
+
+
+def test_a_package_that_a_shipped_type_lacks_is_a_note(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(name: str) -> Any:
+        raise ModuleNotFoundError("No module named 'somelib'", name="somelib")
+
+    monkeypatch.setattr(bindings_made, "importlib", SimpleNamespace(import_module=lacks))
+    doctor.write("  cloud: openai_binding\n", cloud="provider: groq\n")
+    assert main(["doctor", "--config-dir", str(doctor._folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "note  instance cloud: openai_binding needs the package 'somelib', which is not installed." in shown
 
 
 def test_an_empty_map_and_a_default_that_names_nothing_are_faults(doctor: Doctor) -> None:

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
@@ -58,7 +59,7 @@ class HttpBinding(NativeBinding):
     def __init__(self, config: dict[str, Any], resource_manager: ResourceManager) -> None:
         super().__init__(config, resource_manager)
         url = (self._setting(self.url_settings) or self.default_url).rstrip("/")
-        if not url.startswith(("http://", "https://")):
+        if not _is_address(url):
             raise ConfigError(
                 f"{self.url_settings[0]} is {url!r}; it must be the address of the backend, with http:// or https://."
             )
@@ -241,3 +242,12 @@ class HttpBinding(NativeBinding):
             return answer
         finally:
             question.close()
+
+
+def _is_address(url: str) -> bool:
+    """Whether a text is a scheme of the web, a host, and a port that there is, if any."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port out of bounds
+        return False
