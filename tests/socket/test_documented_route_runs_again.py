@@ -52,7 +52,7 @@ def test_a_server_process_starts_and_stops_without_the_quick_route(
 
 
 def test_every_named_file_is_there() -> None:
-    there = {path.stem for lane in ("pure", "socket", "process") for path in (TESTS / lane).glob("test_*.py")}
+    there = {path.stem for lane in ("pure", "socket", "process", "heavy") for path in (TESTS / lane).glob("test_*.py")}
     assert there >= TWICE | ONCE.keys() and not TWICE & ONCE.keys()
 
 

@@ -31,7 +31,6 @@ TWICE = frozenset(
         "test_claude_answers_alike_on_every_face",
         "test_native_turns_reach_their_provider",
         "test_azure_in_library_and_server",
-        "test_transformers_behind_the_server",
         "test_server_learns_what_a_model_refuses",
         "test_safety_unread_streams_cost_little",
         "test_idle_and_deaf_callers_cost_little",
@@ -97,6 +96,8 @@ TWICE = frozenset(
 """The files whose tests make generate requests, without `.py`."""
 
 ONCE = {
+    "test_cli_bindings_are_added_tested_and_served": "two requests show that what was added serves",
+    "test_transformers_behind_the_server": "what answers is looked at, in the lane of large packages",
     "test_cli_lists_what_a_server_has": "two requests are there to be listed; nothing is said of their answers",
     "test_examples_run": "one request; what the examples print is looked at",
     "test_listings_say_what_is_there": "a few requests are there to be listed; nothing is said of their answers",
