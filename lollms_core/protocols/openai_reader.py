@@ -7,7 +7,8 @@ providers fill with odd things (`content` as a list of parts, `arguments` as an 
 decoded untyped and looked at with care; unknown fields are skipped unseen. All that remains at the end (finish reason,
 usage, model, receipt) is one `Done` event, since usage comes behind the finish reason.
 
-A stream is complete when `[DONE]` or a finish reason has come; ended before that, it is truncated.
+A stream is complete when `[DONE]` or a finish reason has come; ended before that, it is truncated. A finish reason
+counts only if nothing is said behind it: Open WebUI sends one with every chunk that says nothing.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class ChatReader(AnswerReader):
     `returns` are fields of the message that go back to the provider, as the `Native` turn of `protocol`.
     """
 
-    __slots__ = ("_calls", "_finish", "_model", "_protocol", "_receipt", "_returned", "_splitter", "_usage")
+    __slots__ = ("_calls", "_finish", "_model", "_open", "_protocol", "_receipt", "_returned", "_splitter", "_usage")
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class ChatReader(AnswerReader):
         self._protocol = protocol
         self._calls = _Calls()
         self._finish = ""
+        self._open = True  # no finish reason yet, or more behind it
         self._usage: Any = None
         self._model = ""
 
@@ -130,6 +132,7 @@ class ChatReader(AnswerReader):
                         and part.refusal is None
                         and part.reasoning_details is None
                     ):
+                        self._open = True
                         if splitter is None:
                             out.append(TextDelta(text))
                         else:
@@ -158,7 +161,7 @@ class ChatReader(AnswerReader):
 
     @override
     def ended(self, out: list[Event]) -> None:
-        if not self._finish:
+        if self._open:
             raise TruncatedStream(f"{self._who()} closed the connection before its answer was complete.")
         self._finished(out)
 
@@ -182,18 +185,22 @@ class ChatReader(AnswerReader):
             if choice.index:
                 continue  # alternatives, which nobody asked for
             part = choice.delta or choice.message
+            said = len(out)
             if part is not None:
-                self._part(part, out)
+                self._part(part, out, whole)
             elif isinstance(choice.text, str):
                 self._text(choice.text, out)
+            if len(out) > said:
+                self._open = True
             if choice.finish_reason:
+                self._open = False
                 self._finish = _FINISH.get(choice.finish_reason, choice.finish_reason)
         if self._finish == "error":
             raise UpstreamFailed(f"{self._who()} failed while it was answering. Try again later.")
         if self._finish == "insufficient_system_resource":  # DeepSeek
             raise Overloaded(f"{self._who()} gave up in the middle of its answer: it is overloaded. Try again later.")
 
-    def _part(self, part: _Part, out: list[Event]) -> None:
+    def _part(self, part: _Part, out: list[Event], whole: bool) -> None:
         if self._returned is not None:
             self._returned.add(part)
         reasoning = part.reasoning_content or part.reasoning
@@ -210,7 +217,7 @@ class ChatReader(AnswerReader):
         if part.refusal:
             self._text(part.refusal, out)
         if part.tool_calls:
-            self._calls.add(part.tool_calls, out)
+            self._calls.add(part.tool_calls, out, whole)
 
     def _text(self, text: str, out: list[Event]) -> None:
         if self._splitter is not None:
@@ -254,33 +261,40 @@ class _Calls:
     """Tool calls while their pieces arrive: gives each call its place, and says its id and name once.
 
     A piece belongs to the call with its `index`. Providers that put several calls at one index give them different ids;
-    those that leave the index out send whole calls, or go on with the last one.
+    those that leave the index out send whole calls, or go on with the last one. In a body every piece with a name is a
+    call, whatever its index: LocalAI's is always 0 there. Calls that share an id, as all of one answer of LocalAI do,
+    get ids of their own, because the results are told apart by them.
     """
 
-    __slots__ = ("_ids", "_named", "_places")
+    __slots__ = ("_ids", "_named", "_places", "_told")
 
     def __init__(self) -> None:
         self._places: dict[int, int] = {}  # the provider's index -> the place of the call it stands for now
-        self._ids: list[str] = []  # by place
+        self._ids: list[str] = []  # by place, as the provider said them
         self._named: list[bool] = []
+        self._told: set[str] = set()  # ids, as they went out
 
     def __bool__(self) -> bool:
         return bool(self._ids)
 
-    def add(self, pieces: object, out: list[Event]) -> None:
+    def add(self, pieces: object, out: list[Event], whole: bool) -> None:
         for piece in pieces if isinstance(pieces, list) else ():
             if isinstance(piece, dict):
-                self._piece(piece, out)
+                self._piece(piece, out, whole)
 
-    def _piece(self, piece: dict[str, Any], out: list[Event]) -> None:
+    def _piece(self, piece: dict[str, Any], out: list[Event], whole: bool) -> None:
         function = piece.get("function")
         function = function if isinstance(function, dict) else {}
         call_id, name = _string(piece.get("id")), _string(function.get("name"))
-        place, new = self._place(piece.get("index"), call_id, name)
+        place, new = self._begun(-1, call_id) if whole and name else self._place(piece.get("index"), call_id, name)
         raw = function.get("arguments")
         arguments = raw if isinstance(raw, str) else "" if raw is None else msgspec.json.encode(raw).decode()
         if new:
-            out.append(ToolCallDelta(place, self._ids[place], name, arguments))
+            call_id = self._ids[place]
+            if call_id in self._told:
+                call_id = f"{call_id}_{place}"
+            self._told.add(call_id)
+            out.append(ToolCallDelta(place, call_id, name, arguments))
             self._named[place] = bool(name)
             return
         if self._named[place]:
@@ -298,6 +312,9 @@ class _Calls:
             place = len(self._ids) - 1
         if place is not None and not (name and self._another(place, index, call_id)):
             return place, False
+        return self._begun(index, call_id)
+
+    def _begun(self, index: int, call_id: str) -> tuple[int, bool]:
         place = len(self._ids)
         self._places[index] = place
         self._ids.append(call_id or f"call_{place}")
