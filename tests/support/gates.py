@@ -43,7 +43,7 @@ Form = Callable[[int, str, str], dict[str, Any]]
 
 _WORD = re.compile(rb"#(\w+)(?:-(\w+))?#")
 _ONCE = {"limited": 429, "busy": 503, "overloaded": 529}
-_PIECES, _PAUSE = 48, 0.03
+_PIECES, _PAUSE = 48, 0.07
 
 
 def openai_form(status: int, message: str, param: str) -> dict[str, Any]:
