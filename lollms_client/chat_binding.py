@@ -35,9 +35,8 @@ class ChatBinding(HttpBinding):
     over /completions, and a conversation becomes one text with `!@>` headers.
 
     With the class: `aliases`, other names of the constructor's arguments and of what the row has in its query. Class
-    attributes: `default_model`, the model where none is
-    named; `default_key`, what is sent where there is no key; `knows_others`, whether another provider's row is used at
-    that one's address.
+    attributes: `default_model`, the model where none is named; `default_key`, what is sent where there is no key;
+    `knows_others`, whether another provider's row is used at that one's address.
     """
 
     aliases: ClassVar[Mapping[str, str]] = {}

@@ -32,11 +32,11 @@ from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.http_errors import http_error, problem_of, scrub, secrets_of
 from lollms_core.protocols.json_limits import decode_lenient
 from lollms_core.protocols.lessons import Lesson, heeded
-from lollms_core.protocols.outgoing import encode_json, finite, headers_for
+from lollms_core.protocols.outgoing import encode_json, finite, headers_for, model_named
 from lollms_core.protocols.schema_reduction import ANTHROPIC_SCHEMAS, reduced
 from lollms_core.types import GenerationCall, Params, ReceiptItem, Tool
 
-__all__ = ["MessagesCodec", "messages_request", "model_named"]
+__all__ = ["MessagesCodec", "messages_request"]
 
 VERSION = "2023-06-01"
 
@@ -202,16 +202,6 @@ def messages_request(
         receipt,
         optional,
     )
-
-
-def model_named(name: str, target: Target) -> str:
-    """The model to ask: the API has no default one. Raises `InvalidRequest` where neither call nor target name one."""
-    model = name or target.model
-    if not model:
-        raise InvalidRequest(
-            f"Name a model: {target.provider or 'this provider'} has no default one.", param="model_name"
-        )
-    return model
 
 
 # ---- parameters ----------------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ import msgspec
 from typing_extensions import override
 
 from lollms_core.errors import InvalidRequest, ProtocolError, UnsupportedFeature
-from lollms_core.protocols.anthropic import messages_request, model_named
+from lollms_core.protocols.anthropic import messages_request
 from lollms_core.protocols.anthropic_models import UNKNOWN, profile_of
 from lollms_core.protocols.base import HttpRequest, Target
 from lollms_core.protocols.catalog import Answer, Catalog, unknown_model
 from lollms_core.protocols.json_limits import decode_body
+from lollms_core.protocols.outgoing import model_named
 from lollms_core.types import ModelInfo
 
 __all__ = ["AnthropicCatalog"]

@@ -23,10 +23,10 @@ from lollms_core.protocols.codec import OneRequestCodec
 from lollms_core.protocols.http_errors import http_error
 from lollms_core.protocols.json_limits import decode_lenient
 from lollms_core.protocols.ollama_reader import OllamaReader, code_of
-from lollms_core.protocols.outgoing import encode_json, finite, headers_for
+from lollms_core.protocols.outgoing import encode_json, finite, headers_for, model_named
 from lollms_core.types import GenerationCall, Message, Params, ReceiptItem, Tool
 
-__all__ = ["OllamaCodec", "model_named", "ollama_request", "pull_hint"]
+__all__ = ["OLLAMA", "OllamaCodec", "ollama_request", "pull_hint"]
 
 _OPTIONS: Mapping[str, str] = {
     "max_tokens": "num_predict",
@@ -50,6 +50,9 @@ _MORE_OPTIONS = frozenset({"num_keep", "typical_p", "mirostat", "mirostat_tau", 
 
 _LARGEST_SEED = 2**63 - 1
 
+OLLAMA = "this Ollama server"
+"""Who it is in a message where the target has no name."""
+
 
 class OllamaCodec(OneRequestCodec):
     """Text generation over /api/chat. The target's base URL is the address of the Ollama server, without a path."""
@@ -62,7 +65,7 @@ class OllamaCodec(OneRequestCodec):
         images outside of the user's messages, `ConfigError` for a key that cannot be a header.
         """
         body: dict[str, Any] = {
-            "model": model_named(call.model, target),
+            "model": model_named(call.model, target, OLLAMA),
             "messages": _messages(call.messages),
             "stream": call.stream,
         }
@@ -146,16 +149,6 @@ def ollama_request(
         target.verify_tls,
         receipt,
     )
-
-
-def model_named(name: str, target: Target) -> str:
-    """The model to ask: Ollama has no default one. Raises `InvalidRequest` where neither call nor target name one."""
-    model = name or target.model
-    if not model:
-        raise InvalidRequest(
-            f"Name a model: {target.provider or 'this Ollama server'} has no default one.", param="model_name"
-        )
-    return model
 
 
 def _think(value: object) -> object:

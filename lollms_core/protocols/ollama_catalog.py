@@ -17,8 +17,9 @@ from lollms_core.errors import InvalidRequest, UnknownModel, UpstreamError
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Target
 from lollms_core.protocols.catalog import Answer, Catalog, as_many, unknown_model
 from lollms_core.protocols.json_limits import decode_body
-from lollms_core.protocols.ollama import model_named, ollama_request, pull_hint
+from lollms_core.protocols.ollama import OLLAMA, ollama_request, pull_hint
 from lollms_core.protocols.ollama_reader import counts
+from lollms_core.protocols.outgoing import model_named
 from lollms_core.types import Embeddings, ModelInfo
 
 __all__ = ["OllamaCatalog"]
@@ -101,7 +102,7 @@ class OllamaCatalog(Catalog):
 
     @override
     def model(self, name: str, target: Target) -> Answer[ModelInfo]:
-        name = model_named(name, target)
+        name = model_named(name, target, OLLAMA)
         try:
             shown = _read((yield _show(name, target)))
         except InvalidRequest as error:
@@ -124,7 +125,7 @@ class OllamaCatalog(Catalog):
 
     @override
     def embed(self, texts: Sequence[str], model: str, target: Target) -> Answer[Embeddings]:
-        model = model_named(model, target)
+        model = model_named(model, target, OLLAMA)
         body = {"model": model, "input": list(texts)}
         reply = decode_body(_embedded, (yield ollama_request(target, "/api/embed", body)).body)
         return as_many(Embeddings(reply.embeddings, reply.model or model, counts(reply.prompt_eval_count)), texts)

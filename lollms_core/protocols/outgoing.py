@@ -11,7 +11,7 @@ from lollms_core.errors import ConfigError, InvalidRequest
 from lollms_core.protocols.base import Target
 from lollms_core.types import Params
 
-__all__ = ["encode_json", "finite", "headers_for"]
+__all__ = ["encode_json", "finite", "headers_for", "model_named"]
 
 
 def headers_for(target: Target, accept: str, key_header: str) -> dict[str, str]:
@@ -48,3 +48,14 @@ def finite(params: Params) -> dict[str, Any]:
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidRequest(f"{name} must be a finite number.", param=name)
     return given
+
+
+def model_named(name: str, target: Target, who: str = "this provider") -> str:
+    """The model to ask, where a backend has no default one; `who` it is where the target does not say.
+
+    Raises `InvalidRequest` where neither the call nor the target names one.
+    """
+    model = name or target.model
+    if not model:
+        raise InvalidRequest(f"Name a model: {target.provider or who} has no default one.", param="model_name")
+    return model
