@@ -93,14 +93,15 @@ def _run(flags: _Flags) -> int:
 def _settings(flags: _Flags) -> Settings:
     from lollms_cli.chat_state import Settings
     from lollms_cli.prompt import read_options, utf8
-    from lollms_cli.schemas import Checker, read_schema
+    from lollms_cli.schemas import read_schema
     from lollms_client.parameters import checked_params
+    from lollms_core.text.json_schema import SchemaChecker
 
     params = read_options(flags.options)
     checked_params(params)  # a wrong value is told before anything is typed
     schema = None if flags.schema is None else read_schema(utf8(flags.schema))
     if schema is not None:
-        Checker(schema)
+        SchemaChecker(schema)
     return Settings(
         system=utf8(flags.system),
         params=params,

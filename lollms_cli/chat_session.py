@@ -162,10 +162,10 @@ class Session:
         limit = params.get("max_tokens", params.get("n_predict"))
         say_remarks(self.output, reply, limit, "/set parameter max_tokens NUMBER")
         if self.settings.schema is not None:
-            from lollms_cli.schemas import Checker
+            from lollms_core.text.json_schema import SchemaChecker
 
             try:
-                Checker(self.settings.schema).value(reply.text)
+                SchemaChecker(self.settings.schema).value(reply.text)
             except ValueError as error:  # also `InvalidRequest`, for a schema that is none
                 self.say(f"lollms: the answer does not match the schema: {one_line(str(error))}")
         if self.settings.usage:

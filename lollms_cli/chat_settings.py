@@ -10,7 +10,8 @@ import click
 from lollms_cli.chat_completion import PARAMETERS, SWITCHES
 from lollms_cli.chat_session import Session
 from lollms_cli.chat_state import Settings, beginning_of
-from lollms_cli.schemas import Checker, read_schema
+from lollms_cli.schemas import read_schema
+from lollms_core.text.json_schema import SchemaChecker
 
 __all__ = ["set_something", "show_something", "unset_something"]
 
@@ -46,7 +47,7 @@ def set_something(session: Session, rest: str) -> None:
         session.output.note("The system prompt is set." if value else "There is no system prompt now.")
     elif what == "schema" and value:
         schema = read_schema(value)
-        Checker(schema)
+        SchemaChecker(schema)
         session.settings.schema = schema
         session.output.note("Answers must match the schema.")
     elif what == "noschema":

@@ -29,8 +29,8 @@ from lollms_cli.showing import Afterwards, Shower, asking, say_remarks, usage_wo
 from lollms_core.errors import LollmsError
 
 if TYPE_CHECKING:
-    from lollms_cli.schemas import Checker
     from lollms_client import LollmsClient
+    from lollms_core.text.json_schema import SchemaChecker
     from lollms_core.types import Reply
 
 __all__ = ["open_client", "prompt", "read_options", "read_piped", "read_prompt", "utf8"]
@@ -120,15 +120,16 @@ def _run(words: tuple[str, ...], flags: _Flags) -> int:
     return 0
 
 
-def _question(words: tuple[str, ...], flags: _Flags, arguments: dict[str, Any]) -> tuple[str, Checker | None]:
+def _question(words: tuple[str, ...], flags: _Flags, arguments: dict[str, Any]) -> tuple[str, SchemaChecker | None]:
     """The text to send, and who checks the answer; what else is sent is put into `arguments`."""
     arguments["system"] = utf8(flags.system)
     checker = None
     if flags.schema is not None:
-        from lollms_cli.schemas import Checker, read_schema
+        from lollms_cli.schemas import read_schema
+        from lollms_core.text.json_schema import SchemaChecker
 
         arguments["schema"] = read_schema(utf8(flags.schema))
-        checker = Checker(arguments["schema"])
+        checker = SchemaChecker(arguments["schema"])
     if not flags.attachments:
         return read_prompt(words), checker
     from lollms_cli.attachments import read_attachments

@@ -1,4 +1,4 @@
-"""`--schema`: the shape that an answer must have, and whether it has it.
+"""`--schema`: the shape that an answer must have.
 
 A schema is given as the path of a file with a JSON Schema, as a JSON Schema itself, or in a short form for flat
 objects: fields parted by commas, or by line ends where a description has commas. A field is a name, then perhaps a
@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lollms_core.errors import InvalidRequest
 
-__all__ = ["Checker", "read_schema", "short_form"]
+__all__ = ["read_schema", "short_form"]
 
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _FIELD = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\s+([A-Za-z]+))?\s*(?::\s*(.*))?", re.DOTALL)
@@ -62,48 +61,6 @@ def short_form(text: str) -> dict[str, Any]:
     if not properties:
         raise InvalidRequest("--schema is empty. For example: --schema 'name, age int'")
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-class Checker:
-    """Says whether answers have the shape of a schema."""
-
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Raises `InvalidRequest` for what is no JSON Schema."""
-        import jsonschema  # type: ignore[import-untyped]
-        import referencing
-
-        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-        try:
-            kind.check_schema(schema)
-        except jsonschema.SchemaError as error:
-            place = "/".join(str(step) for step in error.absolute_path)
-            raise InvalidRequest(
-                f"The schema is not right{f' at {place}' if place else ''}: {error.message}"
-            ) from error
-        self._validator = kind(schema, registry=referencing.Registry())  # an empty one: nothing is fetched
-
-    def value(self, text: str) -> Any:
-        """The value that an answer is. Raises `ValueError` with what is wrong with it, in a sentence."""
-        import jsonschema
-        import referencing.exceptions
-
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"it is not JSON ({error})") from error
-        except RecursionError as error:
-            raise ValueError("it is nested too deeply") from error
-        try:
-            wrong = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
-        except referencing.exceptions.Unresolvable as error:
-            raise ValueError(f"the schema refers to {error.ref!r}, which is not in it") from error
-        except RecursionError as error:
-            raise ValueError("it is nested too deeply") from error
-        if wrong is not None:
-            place = "/".join(str(step) for step in wrong.absolute_path)
-            words = wrong.message if len(wrong.message) <= _SHOWN else wrong.message[:_SHOWN] + "..."
-            raise ValueError(f"{f'at {place}, ' if place else ''}{words}")
-        return value
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lollms_cli.output import Output
 
 if TYPE_CHECKING:
-    from lollms_cli.schemas import Checker
+    from lollms_core.text.json_schema import SchemaChecker
     from lollms_core.types import Event, Reply
 
 __all__ = ["Afterwards", "Shower", "asking", "reply_as_json", "say_remarks", "unwinding", "usage_words"]
@@ -79,7 +79,7 @@ class Afterwards:
     `problem` is then a sentence on what is wrong with the text, "" for nothing; `found` what stands in the JSON form.
     """
 
-    def __init__(self, *, extract: bool = False, checker: Checker | None = None) -> None:
+    def __init__(self, *, extract: bool = False, checker: SchemaChecker | None = None) -> None:
         self._extract = extract
         self._checker = checker
         self.problem = ""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lollms_client.async_generation import call, close_binding, complete, error_result, open_stream, text_or_error
+from lollms_client.async_operations import AsyncOperations
 from lollms_client.async_stream import AsyncStream
 from lollms_client.calls import split_prompt
-from lollms_client.client_base import ClientBase
 from lollms_client.images import ImageSource
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.messages import AnyMessage, AnyTool, exported
@@ -21,7 +21,7 @@ from lollms_core.types import Reply
 __all__ = ["AsyncLollmsClient"]
 
 
-class AsyncLollmsClient(ClientBase):
+class AsyncLollmsClient(AsyncOperations):
     """A client of one language-model binding, for coroutines; see `ClientBase` for its arguments and attributes."""
 
     # ---- typed: events, replies, exceptions

@@ -11,18 +11,22 @@ from lollms_client.calls import Asked, PreparedCall
 from lollms_client.generation import callback_failed, documented_text
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.native_binding import NativeBinding
-from lollms_client.ports import AsyncBindingPorts
+from lollms_client.ports import AsyncBindingPorts, Tools
 from lollms_core.errors import CallbackFailed, Cancelled, LollmsError, as_dict
 from lollms_core.flows.answer import answer
+from lollms_core.flows.base import Flow
+from lollms_core.flows.steps import announced
 from lollms_core.types import Batch, Reply
 from lollms_runtime.async_drive import Sink, adrive
 from lollms_runtime.observe import NOTHING, Observer
 from lollms_runtime.threads import run_in_thread
 
-__all__ = ["call", "close_binding", "complete", "error_result", "open_stream", "text_or_error"]
+__all__ = ["call", "close_binding", "complete", "error_result", "open_stream", "run", "text_or_error"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_NO_TOOLS: Tools = {}
 
 
 async def call(method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -53,8 +57,39 @@ def open_stream(asked: Asked, observer: Observer = NOTHING) -> AsyncStream:
 
 async def complete(asked: Asked, callback: StreamingCallback | None = None, observer: Observer = NOTHING) -> Reply:
     """The whole answer, its events shown to the callback as they come; see `generation.complete`."""
+    return await _shown(asked, lambda prepared: answer(*prepared), callback, observer, _as_it_is, cut=True)
+
+
+async def run(
+    asked: Asked,
+    flow: Callable[[PreparedCall], Flow[T]],
+    callback: StreamingCallback | None = None,
+    observer: Observer = NOTHING,
+    *,
+    stopped: Callable[[Reply], T] | None = None,
+    tools: Tools | None = None,
+) -> T:
+    """What a flow of one or several calls comes to; see `generation.run`."""
+    return await _shown(
+        asked, lambda prepared: announced(prepared.receipt, flow(prepared)), callback, observer, stopped, tools or {}
+    )
+
+
+async def _shown(
+    asked: Asked,
+    flow: Callable[[PreparedCall], Flow[T]],
+    callback: StreamingCallback | None,
+    observer: Observer,
+    stopped: Callable[[Reply], T] | None,
+    tools: Tools = _NO_TOOLS,
+    *,
+    cut: bool = False,
+) -> T:
+    """See `run`; with `cut` the reply of work that was stopped ends where the callback stopped it."""
+    prepared = await run_in_thread(asked.prepared) if asked.is_heavy else asked.prepared()
+    ports = AsyncBindingPorts(asked.binding, asked.discussion, tools)
     if callback is None:
-        return await _answer(asked, None, _nothing, observer)
+        return await adrive(flow(prepared), ports, _nothing, observer)
     sink = AsyncCallbackSink(callback)
     failure: Exception | None = None
     stopped_by_callback = False
@@ -71,19 +106,24 @@ async def complete(asked: Asked, callback: StreamingCallback | None = None, obse
             raise Cancelled("The streaming callback stopped it.")
 
     try:
-        reply = await _answer(asked, None, show, observer)
-    except Cancelled as stopped:
+        result = await adrive(flow(prepared), ports, show, observer)
+    except Cancelled as error:
         if not stopped_by_callback:
             raise  # the client was closed
-        reply = sink.shown_of(stopped.partial or Reply(finish_reason="cancelled"))
+        reply = error.partial or Reply(finish_reason="cancelled")
+        reply = sink.shown_of(reply) if cut else reply
         if failure is not None:
             raise callback_failed(failure, reply) from failure
-        return reply
+        if stopped is None:
+            raise
+        return stopped(reply)
+    if failure is not None:
+        raise callback_failed(failure, Reply(finish_reason="cancelled")) from failure
     try:
         await sink.finish()
     except Exception as error:
-        raise callback_failed(error, reply) from error
-    return reply
+        raise callback_failed(error, result if isinstance(result, Reply) else Reply()) from error
+    return result
 
 
 async def text_or_error(
@@ -116,6 +156,10 @@ async def _answer(asked: Asked, prepared: PreparedCall | None, sink: Sink, obser
     if prepared is None:
         prepared = await run_in_thread(asked.prepared) if asked.is_heavy else asked.prepared()
     return await adrive(answer(*prepared), AsyncBindingPorts(asked.binding, asked.discussion), sink, observer)
+
+
+def _as_it_is(reply: Reply) -> Reply:
+    return reply
 
 
 async def _nothing(batch: Batch) -> None:

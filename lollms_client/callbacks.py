@@ -31,6 +31,7 @@ from lollms_core.types import (
     Media,
     Notice,
     Output,
+    Partial,
     Progress,
     Reply,
     TextDelta,
@@ -297,10 +298,14 @@ def _spoken(event: Event) -> Spoken | None:
         if kind is None:
             kind = MSG_TYPE.MSG_TYPE_INFO if event.fraction is None else MSG_TYPE.MSG_TYPE_STEP_PROGRESS
         facts = {"kind": event.kind, "fraction": event.fraction, "position": event.position}
-        return Spoken(_sentence(event), kind, {name: value for name, value in facts.items() if value is not None})
+        given = {name: value for name, value in facts.items() if value is not None}
+        return Spoken(_sentence(event), kind, {**given, **event.data})
     if isinstance(event, Notice):
         kind = MSG_TYPE.MSG_TYPE_WARNING if event.level == "warning" else MSG_TYPE.MSG_TYPE_INFO
         return Spoken(event.text, kind, event.data) if event.text else None
+    if isinstance(event, Partial):
+        text = json.dumps(event.value, ensure_ascii=False)
+        return Spoken(text, MSG_TYPE.MSG_TYPE_JSON_INFOS, {"kind": "partial", "data": event.value})
     if isinstance(event, Media):
         text = json.dumps({"mime": event.mime, "bytes": len(event.data)})
         return Spoken(text, MSG_TYPE.MSG_TYPE_JSON_INFOS, {"mime": event.mime, "data": event.data})

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lollms_client.calls import split_prompt
-from lollms_client.client_base import ClientBase
 from lollms_client.generation import call, close_binding, complete, error_result, open_stream, text_or_error
 from lollms_client.images import ImageSource
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.messages import AnyMessage, AnyTool, exported
+from lollms_client.operations import Operations
 from lollms_client.stream import Stream
 from lollms_core.errors import LollmsError, as_dict
 from lollms_core.types import Reply
@@ -25,7 +25,7 @@ from lollms_core.types import Reply
 __all__ = ["LollmsClient"]
 
 
-class LollmsClient(ClientBase):
+class LollmsClient(Operations):
     """A client of one language-model binding, for threads; see `ClientBase` for its arguments and attributes."""
 
     # ---- typed: events, replies, exceptions
@@ -40,7 +40,7 @@ class LollmsClient(ClientBase):
         schema: Mapping[str, Any] | None = None,
         model: str | None = None,
         **params: Any,
-    ) -> Stream:
+    ) -> Stream[Reply]:
         """Start a generation whose events are read from the returned `Stream`; use it in a `with` block.
 
         `prompt` is a text or a list of messages; `schema` a JSON Schema for the answer; `params` are `n_predict`

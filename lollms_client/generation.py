@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from lollms_client.callbacks import CallbackSink, StreamingCallback, item_text
-from lollms_client.calls import Asked
+from lollms_client.calls import Asked, PreparedCall
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
-from lollms_client.ports import BindingPorts
+from lollms_client.ports import BindingPorts, Tools
 from lollms_client.stream import Stream
 from lollms_core.errors import CallbackFailed, LollmsError, as_dict
 from lollms_core.flows.answer import answer
+from lollms_core.flows.base import Flow
+from lollms_core.flows.steps import announced
 from lollms_core.types import Reply
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import drive
@@ -30,6 +32,7 @@ __all__ = [
     "documented_text",
     "error_result",
     "open_stream",
+    "run",
     "text_or_error",
 ]
 
@@ -47,7 +50,7 @@ def close_binding(binding: LollmsLLMBinding) -> None:
     binding.close()
 
 
-def open_stream(asked: Asked, observer: Observer = NOTHING) -> Stream:
+def open_stream(asked: Asked, observer: Observer = NOTHING) -> Stream[Reply]:
     """The stream of an answer; nothing is sent before it is read. Raises `InvalidRequest` for what cannot be asked."""
     prepared, cancel = asked.prepared(), Cancel()
     ports = BindingPorts(asked.binding, asked.discussion)
@@ -60,23 +63,72 @@ def complete(asked: Asked, callback: StreamingCallback | None = None, observer: 
     When the callback returns False the connection is closed and the reply so far comes back, with finish reason
     `cancelled`. When it raises, the connection is closed as well and `CallbackFailed` is raised from its error.
     """
+    stream = open_stream(asked, observer)
+    return _shown(stream, callback, _as_it_is, cut=True)
+
+
+def run(
+    asked: Asked,
+    flow: Callable[[PreparedCall], Flow[T]],
+    callback: StreamingCallback | None = None,
+    observer: Observer = NOTHING,
+    *,
+    stopped: Callable[[Reply], T] | None = None,
+    tools: Tools | None = None,
+) -> T:
+    """What a flow of one or several calls comes to, its events shown to the callback as they come.
+
+    `tools` are the functions that the flow may ask for. When the callback returns False, the result is what `stopped`
+    makes of the reply so far; without `stopped` the flow's `Cancelled` is raised. When the callback raises,
+    `CallbackFailed` is raised from its error.
+    """
+    prepared, cancel = asked.prepared(), Cancel()
+    ports = BindingPorts(asked.binding, asked.discussion, tools or {})
+    stream = Stream(drive(announced(prepared.receipt, flow(prepared)), ports, cancel, observer), cancel)
+    return _shown(stream, callback, stopped)
+
+
+def _shown(
+    stream: Stream[T],
+    callback: StreamingCallback | None,
+    stopped: Callable[[Reply], T] | None,
+    *,
+    cut: bool = False,
+) -> T:
+    """See `run`; with `cut` the reply of work that was stopped ends where the callback stopped it."""
     if callback is None:
-        return open_stream(asked, observer).result()
+        return stream.result()
     sink = CallbackSink(callback)
-    with open_stream(asked, observer) as stream:
+    with stream:
         for batch in stream.batches():
             try:
                 wanted = sink.show(batch)
             except Exception as error:
                 raise callback_failed(error, sink.shown_of(_stopped(stream))) from error
             if not wanted:
-                return sink.shown_of(_stopped(stream))
-        reply = stream.result()
+                return _result_of_stopped(stream, stopped, sink if cut else None)
+        result = stream.result()
         try:
             sink.finish()
         except Exception as error:
-            raise callback_failed(error, reply) from error
-        return reply
+            raise callback_failed(error, result if isinstance(result, Reply) else Reply()) from error
+        return result
+
+
+def _result_of_stopped(stream: Stream[T], stopped: Callable[[Reply], T] | None, sink: CallbackSink | None) -> T:
+    """What is made of the reply so far; with a sink, of what it has shown of that."""
+    stream.close()
+    try:
+        return stream.result()
+    except LollmsError as error:
+        if stopped is None:
+            raise
+        reply = error.partial or Reply(finish_reason="cancelled")
+        return stopped(reply if sink is None else sink.shown_of(reply))
+
+
+def _as_it_is(reply: Reply) -> Reply:
+    return reply
 
 
 def text_or_error(
@@ -122,9 +174,11 @@ def callback_failed(error: Exception, partial: Reply) -> CallbackFailed:
     return failed
 
 
-def _stopped(stream: Stream) -> Reply:
+def _stopped(stream: Stream[Any]) -> Reply:
+    """Stop a stream; what came of it."""
     stream.close()
     try:
-        return stream.result()
+        result = stream.result()
     except LollmsError as error:
-        return error.partial or Reply(finish_reason="cancelled")
+        result = error.partial
+    return result if isinstance(result, Reply) else Reply(finish_reason="cancelled")

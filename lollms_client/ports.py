@@ -1,15 +1,20 @@
-"""What the drivers can do with a binding, of whatever kind it is: the ports of a client."""
+"""What the drivers can do with a binding, of whatever kind it is: the ports of a client.
+
+A flow may need something of the caller's: a function that finds passages, a file. It asks for it as for a tool, by a
+name under which the client has put a function; so flows stay free of effects, and these happen where all others do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lollms_client.documented_ports import open_documented
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.native_binding import NativeBinding
-from lollms_core.errors import UnsupportedFeature
+from lollms_core.errors import CallbackFailed, LollmsError, UnsupportedFeature
 from lollms_core.types import Batch, GenerationCall, ToolCall
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps
@@ -17,18 +22,26 @@ from lollms_runtime.drive import Steps
 if TYPE_CHECKING:
     from lollms_runtime.async_drive import Sink
 
-__all__ = ["AsyncBindingPorts", "BindingPorts", "GivenDiscussion"]
+__all__ = ["AsyncBindingPorts", "BindingPorts", "GivenDiscussion", "Tools"]
 
 GivenDiscussion: TypeAlias = tuple[Any, str | None]
 """A caller's own discussion and the message to go on from, for bindings that can only `chat(discussion)`."""
+
+Tools: TypeAlias = Mapping[str, Callable[..., str]]
+"""Functions that a flow may ask for, by name; each is given the arguments of the call and returns a text."""
+
+_NO_TOOLS: Tools = {}
 
 
 class BindingPorts:
     """A binding for the synchronous driver."""
 
-    def __init__(self, binding: LollmsLLMBinding, discussion: GivenDiscussion | None = None) -> None:
+    def __init__(
+        self, binding: LollmsLLMBinding, discussion: GivenDiscussion | None = None, tools: Tools = _NO_TOOLS
+    ) -> None:
         self._binding = binding
         self._discussion = discussion
+        self._tools = tools
 
     def open(self, call: GenerationCall, cancel: Cancel) -> AbstractContextManager[Iterator[Batch]]:
         """Ask the binding's model. See `Ports.open`."""
@@ -37,8 +50,15 @@ class BindingPorts:
         return open_documented(self._binding, call, cancel, self._discussion)
 
     def tool(self, call: ToolCall, cancel: Cancel) -> Steps[str]:
-        """Raises `UnsupportedFeature`: a plain generation runs no tools."""
-        raise _no_tool(call)
+        """What a function of the caller's returns. Raises `CallbackFailed` from what it raises."""
+        function = _function(self._tools, call)
+        cancel.check()
+        try:
+            return function(**call.arguments)
+        except LollmsError:
+            raise
+        except Exception as error:
+            raise _failed(call, error) from error
         yield ()
 
     def count(self, text: str) -> int:
@@ -49,9 +69,12 @@ class BindingPorts:
 class AsyncBindingPorts:
     """A binding for the asynchronous driver. What is written for threads runs on one, and never on the event loop."""
 
-    def __init__(self, binding: LollmsLLMBinding, discussion: GivenDiscussion | None = None) -> None:
+    def __init__(
+        self, binding: LollmsLLMBinding, discussion: GivenDiscussion | None = None, tools: Tools = _NO_TOOLS
+    ) -> None:
         self._binding = binding
         self._discussion = discussion
+        self._tools = tools
 
     def open(self, call: GenerationCall) -> AbstractAsyncContextManager[AsyncIterator[Batch]]:
         """Ask the binding's model. See `AsyncPorts.open`."""
@@ -62,8 +85,18 @@ class AsyncBindingPorts:
         return iterate_in_thread(lambda cancel: open_documented(self._binding, call, cancel, self._discussion))
 
     async def tool(self, call: ToolCall, sink: Sink) -> str:
-        """Raises `UnsupportedFeature`: a plain generation runs no tools."""
-        raise _no_tool(call)
+        """What a function of the caller's returns: a coroutine is awaited, all else runs on a thread."""
+        function = _function(self._tools, call)
+        from lollms_runtime.threads import run_in_thread
+
+        try:
+            if inspect.iscoroutinefunction(function):
+                return await function(**call.arguments)  # type: ignore[no-any-return]
+            return await run_in_thread(function, **call.arguments)
+        except LollmsError:
+            raise
+        except Exception as error:
+            raise _failed(call, error) from error
 
     async def count(self, text: str) -> int:
         """The binding's own count of tokens."""
@@ -72,5 +105,11 @@ class AsyncBindingPorts:
         return await run_in_thread(self._binding.count_tokens, text)
 
 
-def _no_tool(call: ToolCall) -> UnsupportedFeature:
-    return UnsupportedFeature(f"There is nothing here that could run the tool {call.name!r}.", param=call.name)
+def _function(tools: Tools, call: ToolCall) -> Callable[..., str]:
+    if call.name not in tools:
+        raise UnsupportedFeature(f"There is nothing here that could run the tool {call.name!r}.", param=call.name)
+    return tools[call.name]
+
+
+def _failed(call: ToolCall, error: Exception) -> CallbackFailed:
+    return CallbackFailed(f"The function for {call.name!r} raised {type(error).__name__}: {error}", param=call.name)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from lollms_core.errors import Cancelled
-from lollms_core.types import Batch, Event, Reply, TextDelta
+from lollms_core.types import Batch, Event, TextDelta
 from lollms_runtime.cancel import Cancel
 from lollms_runtime.drive import Steps
 
 __all__ = ["Stream"]
 
+T = TypeVar("T")
 
-class Stream:
-    """The events of a generation as they come: `for event in stream`, then `stream.result()`.
+
+class Stream(Generic[T]):
+    """The events of a generation as they come: `for event in stream`, then `stream.result()`, the `Reply`.
 
     Nothing is sent before the first event is asked for. Iterating raises the `LollmsError` that ends the generation;
     its `partial` has what came. Leaving a `with` block, `close()` and a discarded stream close the connection.
@@ -23,15 +26,15 @@ class Stream:
     One thread reads a stream; `cancel()` may be called from any other.
     """
 
-    def __init__(self, steps: Steps[Reply], cancel: Cancel) -> None:
+    def __init__(self, steps: Steps[T], cancel: Cancel) -> None:
         self._steps = steps
         self._cancel = cancel
         self._rest: Iterator[Event] = iter(())
-        self._reply: Reply | None = None
+        self._results: list[T] = []
         self._error: Exception | None = None
         self._ended = False
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> Stream[T]:
         return self
 
     def __next__(self) -> Event:
@@ -56,13 +59,13 @@ class Stream:
             if type(event) is TextDelta:
                 yield event.text
 
-    def result(self) -> Reply:
+    def result(self) -> T:
         """Read what is left and return the whole answer. Raises the error that ended the generation."""
         while self._pull() is not None:
             pass
-        if self._reply is None:
+        if not self._results:
             raise self._error or Cancelled("The stream was interrupted.")
-        return self._reply
+        return self._results[0]
 
     def cancel(self) -> None:
         """Stop the generation, from any thread: the reader gets `Cancelled` and the connection is closed."""
@@ -84,7 +87,7 @@ class Stream:
             while True:  # a flow may still show something when it is stopped
                 next(self._steps)
         except StopIteration as end:
-            self._reply = end.value
+            self._results.append(end.value)
         except Exception as error:
             self._error = error
 
@@ -95,7 +98,7 @@ class Stream:
             return next(self._steps)
         except StopIteration as end:
             self._ended = True
-            self._reply = end.value
+            self._results.append(end.value)
             return None
         except BaseException as error:
             self._ended = True
@@ -103,7 +106,7 @@ class Stream:
                 self._error = error
             raise
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Stream[T]:
         return self
 
     def __exit__(

@@ -40,7 +40,7 @@
     ├── QueueTimeout (TimeoutError)      waited too long for a free slot
     ├── TooManyRequests                  our server is full, or one key asks too much
     ├── CallbackFailed                   the caller's streaming callback raised
-    ├── StructuredOutputError            no answer of the wanted form within the budget
+    ├── StructuredOutputError            no answer of the wanted form within the budget; `attempts` has the trail
     ├── StorageError (OSError)           a file or database could not be read or written
     ├── Cancelled                        stopped on request; `partial` has what came
     └── InternalError                    a defect of ours
@@ -53,7 +53,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from lollms_core.types import Reply
+    from lollms_core.types import Attempt, Reply
 
 
 class LollmsError(Exception):
@@ -222,7 +222,8 @@ class TooManyRequests(LollmsError): ...
 class CallbackFailed(LollmsError): ...
 
 
-class StructuredOutputError(LollmsError): ...
+class StructuredOutputError(LollmsError):
+    attempts: tuple[Attempt, ...] = ()  # what was tried, and what came of it
 
 
 class StorageError(LollmsError, OSError): ...

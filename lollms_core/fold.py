@@ -175,7 +175,7 @@ class ReplyFold:
 
 def _repaired(raw: str, finish: FinishReason) -> dict[str, Any] | None:
     """The object that arguments must mean; imported here, because nearly all arguments are right."""
-    from lollms_core.argument_repair import repaired
+    from lollms_core.text.json_repair import repaired
 
     return repaired(raw, finished=finish in _BY_ITSELF)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 __all__ = [
+    "Attempt",
     "Batch",
     "Done",
     "Embeddings",
@@ -31,6 +32,7 @@ __all__ = [
     "Output",
     "Params",
     "Part",
+    "Partial",
     "Progress",
     "ReceiptItem",
     "Reply",
@@ -271,12 +273,17 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Work that takes a while: `kind` is `queue`, `load`, `prefill`, `step` ...; `position` counts those before you."""
+    """Work that takes a while: `kind` is `queue`, `load`, `prefill`, `step` ...; `position` counts those before you.
+
+    Work of several steps shows `step_start` and `step_end`, both with the `id` of the step in `data`, and `step` for a
+    step that is only mentioned; `fraction` is then how much of all the work is done, from 0 to 1.
+    """
 
     kind: str
     message: str = ""
     fraction: float | None = None
     position: int | None = None
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -285,6 +292,12 @@ class Notice(msgspec.Struct, frozen=True):
     level: str
     text: str
     data: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Partial(msgspec.Struct, frozen=True):
+    """What is known so far of a JSON value that is being written; it takes the place of the one before."""
+
+    value: Any
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -296,7 +309,9 @@ class Done(msgspec.Struct, frozen=True):
     receipt: tuple[ReceiptItem, ...] = ()
 
 
-Event: TypeAlias = TextDelta | ThoughtDelta | ToolCallDelta | Media | Output | Progress | Notice | Native | Done
+Event: TypeAlias = (
+    TextDelta | ThoughtDelta | ToolCallDelta | Media | Output | Progress | Notice | Native | Partial | Done
+)
 Batch: TypeAlias = Sequence[Event]
 
 
@@ -323,6 +338,19 @@ class Reply(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One call for a structured answer.
+
+    `way` is how it was asked for: `schema`, `tool` or `prompt`; `text` what the model wrote, its first characters;
+    `problem` what was wrong with it, "" for the attempt that succeeded.
+    """
+
+    way: str
+    text: str
+    problem: str
+    finish_reason: FinishReason
 
 
 class Embeddings(msgspec.Struct, frozen=True):

@@ -1,4 +1,6 @@
-"""Make `lollms_client/async_client.py` from `lollms_client/client.py`: `python -m release.async_client [--check]`.
+"""Make the client for coroutines from the one for threads: `python -m release.async_client [--check]`.
+
+`lollms_client/async_client.py` is made from `client.py`, and `async_operations.py` from `operations.py`.
 
 The functions of `lollms_client.async_generation` that are coroutines are awaited wherever the client calls them, every
 method that awaits something is a coroutine, and every call of such a method on `self` is awaited as well. Nothing else
@@ -11,29 +13,69 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 CLIENT = Path(__file__).resolve().parent.parent / "lollms_client"
-RENAMED = (
-    ("from lollms_client.generation import", "from lollms_client.async_generation import"),
-    ("from lollms_client.stream import Stream", "from lollms_client.async_stream import AsyncStream"),
-    ("class LollmsClient(", "class AsyncLollmsClient("),
-    ('__all__ = ["LollmsClient"]', '__all__ = ["AsyncLollmsClient"]'),
-    ("-> LollmsClient:", "-> AsyncLollmsClient:"),
-    ("-> Stream:", "-> AsyncStream:"),
-    ("the returned `Stream`; use it in a `with` block", "the returned `AsyncStream`; use it in an `async with` block"),
-    ("for threads; see", "for coroutines; see"),
-    ("__enter__", "__aenter__"),
-    ("__exit__", "__aexit__"),
-)
-DOCSTRING = '''"""`AsyncLollmsClient`: `LollmsClient` for coroutines. Callbacks may be `def` or `async def`.
+SHARED = (("from lollms_client.generation import", "from lollms_client.async_generation import"),)
+
+
+class Made(NamedTuple):
+    """A module that is made from another: what is exchanged in its text, and how it begins."""
+
+    source: str
+    target: str
+    renamed: tuple[tuple[str, str], ...]
+    docstring: str
+
+
+MODULES = (
+    Made(
+        "client.py",
+        "async_client.py",
+        (
+            *SHARED,
+            (
+                "from lollms_client.operations import Operations",
+                "from lollms_client.async_operations import AsyncOperations",
+            ),
+            ("from lollms_client.stream import Stream", "from lollms_client.async_stream import AsyncStream"),
+            ("class LollmsClient(Operations)", "class AsyncLollmsClient(AsyncOperations)"),
+            ('__all__ = ["LollmsClient"]', '__all__ = ["AsyncLollmsClient"]'),
+            ("-> LollmsClient:", "-> AsyncLollmsClient:"),
+            ("-> Stream[Reply]:", "-> AsyncStream:"),
+            (
+                "the returned `Stream`; use it in a `with` block",
+                "the returned `AsyncStream`; use it in an `async with` block",
+            ),
+            ("for threads; see", "for coroutines; see"),
+            ("__enter__", "__aenter__"),
+            ("__exit__", "__aexit__"),
+        ),
+        '''"""`AsyncLollmsClient`: `LollmsClient` for coroutines. Callbacks may be `def` or `async def`.
 
 Made from `client.py` by `python -m release.async_client`; changes belong there.
-"""'''
+"""''',
+    ),
+    Made(
+        "operations.py",
+        "async_operations.py",
+        (
+            *SHARED,
+            ("class Operations(", "class AsyncOperations("),
+            ('__all__ = ["Operations"]', '__all__ = ["AsyncOperations"]'),
+            ("of `LollmsClient`", "of `AsyncLollmsClient`"),
+        ),
+        '''"""What `AsyncLollmsClient` does with several calls of a model.
+
+Made from `operations.py` by `python -m release.async_client`; changes belong there.
+"""''',
+    ),
+)
 
 
-def made() -> str:
-    """The text of the asynchronous client."""
-    source = (CLIENT / "client.py").read_text("utf-8")
+def made(module: Made) -> str:
+    """The text of a module for coroutines."""
+    source = (CLIENT / module.source).read_text("utf-8")
     words = _coroutines((CLIENT / "async_generation.py").read_text("utf-8"))
     tree = ast.parse(source)
     (client,) = (each for each in tree.body if isinstance(each, ast.ClassDef))
@@ -45,10 +87,10 @@ def made() -> str:
     inserted = [(line, _column(source, line, "def "), "async ") for line in places]
     for method in methods.values():
         inserted += [(each.lineno, each.col_offset, "await ") for each in _awaited(method, words, waiting)]
-    text = _with(source, inserted).replace(str(ast.get_docstring(tree, clean=False)), DOCSTRING.strip('"'), 1)
-    for old, new in RENAMED:
+    text = _with(source, inserted).replace(str(ast.get_docstring(tree, clean=False)), module.docstring.strip('"'), 1)
+    for old, new in module.renamed:
         if old not in text:
-            raise SystemExit(f"client.py has no {old!r} any more; correct RENAMED")
+            raise SystemExit(f"{module.source} has no {old!r} any more; correct MODULES")
         text = text.replace(old, new)
     return _formatted(text)
 
@@ -93,15 +135,16 @@ def _formatted(text: str) -> str:
 
 
 def main() -> int:
-    """Write the file; with `--check` only say whether it is as it should be."""
-    path, text = CLIENT / "async_client.py", made()
-    if "--check" not in sys.argv[1:]:
-        path.write_text(text, "utf-8")
-        return 0
-    if path.is_file() and path.read_text("utf-8") == text:
-        return 0
-    print("lollms_client/async_client.py is not what client.py makes: run python -m release.async_client")
-    return 1
+    """Write the files; with `--check` only say whether they are as they should be."""
+    wrong = 0
+    for module in MODULES:
+        path, text = CLIENT / module.target, made(module)
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, "utf-8")
+        elif not path.is_file() or path.read_text("utf-8") != text:
+            print(f"{module.target} is not what {module.source} makes: run python -m release.async_client")
+            wrong = 1
+    return wrong
 
 
 if __name__ == "__main__":

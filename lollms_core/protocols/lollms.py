@@ -46,6 +46,7 @@ from lollms_core.types import (
     Native,
     Notice,
     Output,
+    Partial,
     Progress,
     ReceiptItem,
     TextDelta,
@@ -308,10 +309,12 @@ class LollmsReader(AnswerReader):
         )
 
 
-def _info(chunk: StreamChunk) -> Progress | Notice:
+def _info(chunk: StreamChunk) -> Progress | Partial | Notice:
     metadata = chunk.metadata or {}
     text = chunk.content if isinstance(chunk.content, str) else ""
-    kind = metadata.get("kind")
+    kind, data = metadata.get("kind"), metadata.get("data")
+    if kind == "partial":
+        return Partial(data)
     if isinstance(kind, str) and kind and kind != "notice":
         position, fraction = metadata.get("position"), metadata.get("fraction")
         return Progress(
@@ -319,8 +322,8 @@ def _info(chunk: StreamChunk) -> Progress | Notice:
             text,
             _number(fraction),
             position if isinstance(position, int) else None,
+            data if isinstance(data, dict) else {},
         )
-    data = metadata.get("data")
     return Notice(str(metadata.get("level") or "info"), text, data if isinstance(data, dict) else {})
 
 

@@ -31,6 +31,7 @@ from lollms_core.types import (
     Media,
     Notice,
     Output,
+    Partial,
     Progress,
     Reply,
     TextDelta,
@@ -111,8 +112,12 @@ def _other(event: Event) -> bytes:
         return b"" if event.replaces else b"".join(map(_shown, event.items))
     if isinstance(event, Progress):
         places = {"kind": event.kind, "position": event.position, "fraction": event.fraction}
-        given = {name: value for name, value in places.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in places.items() if value is not None}
+        if event.data:
+            given["data"] = dict(event.data)
         return encode_chunk(StreamChunk("info", event.message, None, given))
+    if isinstance(event, Partial):
+        return encode_chunk(StreamChunk("info", "", None, {"kind": "partial", "data": event.value}))
     if isinstance(event, Notice):
         metadata: dict[str, Any] = {"kind": "notice", "level": event.level}
         if event.data:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lollms_cli.schemas import Checker, read_schema
+from lollms_cli.schemas import read_schema
 from lollms_core.errors import InvalidRequest
+from lollms_core.text.json_schema import SchemaChecker
 
 PERSON = {
     "type": "object",
@@ -57,11 +58,12 @@ def test_what_is_no_schema_is_refused_in_words(given: str, words: str) -> None:
 
 def test_a_schema_that_is_not_right_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="at type"):
-        Checker({"type": "thing"})
+        SchemaChecker({"type": "thing"})
 
 
 def test_a_right_answer_is_its_value() -> None:
-    assert Checker(PERSON).value(' {"name": "A", "age": 3, "email": "x"}\n') == {"name": "A", "age": 3, "email": "x"}
+    value = SchemaChecker(PERSON).value(' {"name": "A", "age": 3, "email": "x"}\n')
+    assert value == {"name": "A", "age": 3, "email": "x"}
 
 
 @pytest.mark.parametrize(
@@ -75,10 +77,10 @@ def test_a_right_answer_is_its_value() -> None:
 )
 def test_a_wrong_answer_says_what_is_wrong(answer: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Checker(PERSON).value(answer)
+        SchemaChecker(PERSON).value(answer)
 
 
 def test_a_reference_out_of_the_schema_is_not_followed() -> None:
     with pytest.raises(ValueError, match="which is not in it"):
-        Checker({"$ref": "http://127.0.0.1:1/schema.json"}).value("1")
-    assert Checker({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}).value("1") == 1
+        SchemaChecker({"$ref": "http://127.0.0.1:1/schema.json"}).value("1")
+    assert SchemaChecker({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}).value("1") == 1

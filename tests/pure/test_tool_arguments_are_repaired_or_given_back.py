@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lollms_core.argument_repair import LONGEST, repaired
 from lollms_core.fold import ReplyFold
+from lollms_core.text.json_repair import LONGEST, repaired
 from lollms_core.types import Done, Reply, ToolCall, ToolCallDelta
 
 MEANT: dict[str, Any] = {

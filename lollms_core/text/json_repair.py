@@ -1,9 +1,9 @@
-"""Arguments of a tool call that are nearly a JSON object, read where they can mean one thing only.
+"""What a model wrote that is nearly JSON, read where it can mean one thing only.
 
-What is put right: a Markdown fence around the object, an object written as a JSON text in a JSON text, commas before a
+What is put right: a Markdown fence around the value, an object written as a JSON text in a JSON text, commas before a
 closing bracket, single quotes, names without quotes, the literals of Python, line breaks inside of texts, and brackets
-that were never closed by a model that had finished. Whatever else is wrong is not guessed at: the call is given back to
-the model, which knows what it meant. No word, number or sign of what the model wrote is ever left out or added, but for
+that were never closed by a model that had finished. Whatever else is wrong is not guessed at: it is given back to the
+model, which knows what it meant. No word, number or sign of what the model wrote is ever left out or added, but for
 those commas and brackets.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LONGEST", "repaired"]
+__all__ = ["LONGEST", "repaired", "repaired_value"]
 
 LONGEST = 100_000
-"""Characters; longer arguments are not repaired."""
+"""Characters; longer texts are not repaired."""
 
 _FENCED = re.compile(r"\s*```[a-zA-Z]*\s(.*)```\s*", re.DOTALL)
 _TOKEN = re.compile(
@@ -41,17 +41,23 @@ def repaired(raw: str, *, finished: bool) -> dict[str, Any] | None:
     `finished`: whether the model ended by itself; else what was not closed may have been cut off. Never raises; costs
     linear time.
     """
+    value = repaired_value(raw, finished=finished)
+    return value if isinstance(value, dict) else None
+
+
+def repaired_value(raw: str, *, finished: bool) -> dict[str, Any] | list[Any] | None:
+    """As `repaired`, where a list may be meant as well."""
     if len(raw) > LONGEST:
         return None
     value = _decoded(raw)
     if isinstance(value, str):
         value = _decoded(raw := value)
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list)):
         return value
     fenced = _FENCED.fullmatch(raw)
     text = _rewritten(fenced[1] if fenced else raw, finished)
     value = _decoded(text) if text is not None else None
-    return value if isinstance(value, dict) and text is not None and not _has_twins(text) else None
+    return value if isinstance(value, (dict, list)) and text is not None and not _has_twins(text) else None
 
 
 def _has_twins(text: str) -> bool:
