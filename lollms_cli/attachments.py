@@ -17,7 +17,7 @@ from lollms_core.errors import InvalidRequest
 if TYPE_CHECKING:
     from lollms_core.types import ImagePart
 
-__all__ = ["Attached", "read_attachments"]
+__all__ = ["Attached", "fenced", "read_attachments"]
 
 _LARGEST_IMAGE = 32 * 1024 * 1024
 _LARGEST_TEXT = 2 * 1024 * 1024
@@ -41,7 +41,7 @@ def read_attachments(names: Iterable[str]) -> Attached:
         if (image := _image(data, shown)) is not None:
             images.append(image)
         else:
-            texts.append(_fenced(_text(data, shown), "standard input" if name == "-" else Path(name).name))
+            texts.append(fenced(_text(data, shown), "standard input" if name == "-" else Path(name).name))
     return Attached(tuple(images), tuple(texts))
 
 
@@ -96,7 +96,8 @@ def _text(data: bytes, shown: str) -> str:
     return text
 
 
-def _fenced(text: str, name: str) -> str:
+def fenced(text: str, name: str) -> str:
+    """A text with its name before it, in a fence that is longer than any in it."""
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     label = " ".join(name.split()).replace("`", "'")

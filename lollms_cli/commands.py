@@ -31,6 +31,8 @@ __all__ = ["COMMANDS", "cli", "run", "with_command"]
 COMMANDS = {
     "prompt": ("lollms_cli.prompt", "prompt"),
     "chat": ("lollms_cli.chat", "chat"),
+    "summarize": ("lollms_cli.summarize", "summarize"),
+    "extract": ("lollms_cli.extract", "extract"),
     "models": ("lollms_cli.models", "models"),
     "pull": ("lollms_cli.pull", "pull"),
     "rm": ("lollms_cli.rm", "rm"),
@@ -47,6 +49,7 @@ COMMANDS = {
     "reload": ("lollms_cli.reload", "reload"),
     "completion": ("lollms_cli.completion", "completion"),
 }
+_SPELLINGS = {"summarise": "summarize"}
 _LIKE_A_COMMAND = 0.75
 _WHERE = "Set LOLLMS_DEBUG=1 to see where."
 _OF_OTHER_TOOLS = {
@@ -64,6 +67,8 @@ Examples:
   lollms -m ~/models/qwen.gguf -o temperature 0.2 "Why is the sky blue?"
   lollms -a photo.jpg -b ollama -m llava "What is in this picture?"
   lollms --schema 'name, age int' "Invent a person."
+  lollms summarize -p "focus on the decisions" minutes.txt
+  lollms extract --schema 'name, age int' letter.txt
   lollms serve
   lollms doctor
 """
@@ -114,6 +119,7 @@ class Commands(click.Group):
     @override
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if ctx.resilient_parsing:  # a shell asks for completions
+            args = _spelt(args)
             known = not args or args[0] in COMMANDS or args[0] in ("-h", "--help", "--version")
             return super().parse_args(ctx, args if known else ["prompt", *args])
         return super().parse_args(ctx, with_command(args, has_input=_has_input()))
@@ -127,6 +133,7 @@ def with_command(args: list[str], *, has_input: bool) -> list[str]:
     """
     if not args:
         return ["prompt"] if has_input else ["--help"]
+    args = _spelt(args)
     first = args[0]
     if first in COMMANDS or first in ("-h", "--help", "--version"):
         return args
@@ -149,6 +156,11 @@ def with_command(args: list[str], *, has_input: bool) -> list[str]:
             f"To send it to a model: `lollms prompt {first}`."
         )
     return ["prompt", *args]
+
+
+def _spelt(args: list[str]) -> list[str]:
+    """The arguments with the command in the spelling that it has here."""
+    return [_SPELLINGS.get(args[0], args[0]), *args[1:]] if args else args
 
 
 def _model_to_run(args: list[str]) -> str:

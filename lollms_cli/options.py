@@ -52,7 +52,7 @@ SCHEMA = click.option(
     "--schema",
     metavar="SCHEMA",
     shell_complete=complete_files,
-    help="The answer's shape: a file, a JSON Schema, or fields such as 'name, age int, email: description'.",
+    help="The shape: a file, a JSON Schema, a template, or fields such as 'name, age int, email: description'.",
 )
 
 

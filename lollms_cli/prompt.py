@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["open_client", "prompt", "read_options", "read_piped", "read_prompt", "utf8"]
 
 _LIKE = 0.8
+_NEVER = ("streaming_callback", "callback", "raise_errors")
+"""Names that the library has for what no command line can give."""
 
 
 @click.command(cls=WithParameters, short_help="Ask a model once (also without the word prompt).")
@@ -176,10 +178,11 @@ def read_piped() -> str:
         return ""
 
 
-def read_options(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def read_options(options: Iterable[tuple[str, str]], taken: Iterable[str] = ()) -> dict[str, Any]:
     """Parameters by name; a value that is JSON is what it says, anything else is text.
 
-    A name that nobody knows is passed on, because a plug-in may know it; one that is nearly a known name is a mistake.
+    A name that nobody knows is passed on, because a plug-in may know it; one that is nearly a known name is a mistake,
+    and so are those that are `taken` for what is said otherwise.
     """
     from lollms_core.types import Params
 
@@ -190,6 +193,8 @@ def read_options(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
         if not name.isidentifier():
             raise click.UsageError(f"{key!r} is not the name of a parameter. Known are: {', '.join(known)}.")
         near = difflib.get_close_matches(name, known, 1, _LIKE)
+        if name in (*taken, *_NEVER):
+            raise click.UsageError(f"{key!r} is no parameter of a model; the flags of this command say what there is.")
         if name not in known and near:
             raise click.UsageError(f"There is no parameter {key!r}. Did you mean {near[0]!r}?")
         params[name] = _value(utf8(text))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -229,13 +227,14 @@ def _show_choice(output: Output, listing: Listing, models: list[tuple[HubFile, .
 
 
 def _fetch(output: Output, wanted: Wanted, *, force: bool) -> Downloaded:
+    from lollms_cli.progress import can_draw
     from lollms_cli.pull_progress import progress_of
     from lollms_runtime.models.download import download
     from lollms_runtime.models.hub import find_hub
     from lollms_runtime.models.names import parse_hub_name
 
     try:
-        with progress_of(output, wanted.target.name, terminal=_on_terminal()) as shown:
+        with progress_of(output, wanted.target.name, terminal=can_draw()) as shown:
             return download(wanted, force=force, progress=shown.update, waits=shown.say)
     except AuthFailed as error:
         named = parse_hub_name(wanted.source)
@@ -252,11 +251,3 @@ def _fetch(output: Output, wanted: Wanted, *, force: bool) -> Downloaded:
             raise
         output.message(f"lollms: what has come of {wanted.target.name} is kept; the same command goes on from there")
         raise
-
-
-def _on_terminal() -> bool:
-    """Whether somebody looks at standard error, on a terminal that can draw."""
-    try:
-        return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    except ValueError:  # closed
-        return False

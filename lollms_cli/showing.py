@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lollms_cli.output import Output
+from lollms_cli.progress import can_draw
 
 if TYPE_CHECKING:
     from lollms_core.text.json_schema import SchemaChecker
@@ -46,24 +47,28 @@ def unwinding() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _interrupted() -> NoReturn:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def asking() -> Iterator[None]:
+def asking(first: Callable[[], None] = _interrupted) -> Iterator[None]:
     """The block in which a model is asked; it is `unwinding` too.
 
-    The first Ctrl-C raises KeyboardInterrupt in it, so that what runs is ended and what came stays; a second one quits
-    at once with code 130, whatever is still being undone.
+    The first Ctrl-C raises KeyboardInterrupt in it, or calls `first`, so that what runs is ended and what came stays; a
+    second one quits at once with code 130, whatever is still being undone.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     pressed = False
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         if pressed:
-            os._exit(130)
+            _quit()
         pressed = True
-        raise KeyboardInterrupt
+        first()
 
     with unwinding():
         before = signal.signal(signal.SIGINT, interrupt)
@@ -71,6 +76,14 @@ def asking() -> Iterator[None]:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _quit() -> NoReturn:
+    """End at once; a bar may have hidden the cursor."""
+    if can_draw():
+        with suppress(OSError):
+            os.write(2, b"\x1b[?25h")
+    os._exit(130)
 
 
 class Afterwards:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from lollms_client.async_stream import AsyncStream
 from lollms_client.callbacks import AsyncCallbackSink, StreamingCallback
 from lollms_client.calls import Asked, PreparedCall
-from lollms_client.generation import callback_failed, documented_text
+from lollms_client.generation import callback_failed, documented_text, is_of_the_callback
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.native_binding import NativeBinding
 from lollms_client.ports import AsyncBindingPorts, Tools
-from lollms_core.errors import CallbackFailed, Cancelled, LollmsError, as_dict
+from lollms_core.errors import Cancelled, LollmsError, as_dict
 from lollms_core.flows.answer import answer
 from lollms_core.flows.base import Flow
 from lollms_core.flows.steps import announced
@@ -93,17 +94,21 @@ async def _shown(
     sink = AsyncCallbackSink(callback)
     failure: Exception | None = None
     stopped_by_callback = False
+    turn = asyncio.Lock()  # of the parts of a flow that run at once, one is shown at a time
 
     async def show(batch: Batch) -> None:
         nonlocal failure, stopped_by_callback
-        try:
-            wanted = await sink.show(batch)
-        except Exception as error:
-            failure, stopped_by_callback = error, True
-            raise Cancelled("The streaming callback raised.") from error
-        if not wanted:
-            stopped_by_callback = True
-            raise Cancelled("The streaming callback stopped it.")
+        async with turn:
+            if stopped_by_callback:
+                raise Cancelled("The streaming callback stopped it.")
+            try:
+                wanted = await sink.show(batch)
+            except Exception as error:
+                failure, stopped_by_callback = error, True
+                raise Cancelled("The streaming callback raised.") from error
+            if not wanted:
+                stopped_by_callback = True
+                raise Cancelled("The streaming callback stopped it.")
 
     try:
         result = await adrive(flow(prepared), ports, show, observer)
@@ -142,7 +147,7 @@ async def text_or_error(
 
 async def error_result(error: LollmsError, callback: StreamingCallback | None, *, raise_errors: bool) -> dict[str, Any]:
     """Tell the callback of an error and make it the documented dictionary; with `raise_errors` raise it."""
-    if callback is not None and not isinstance(error, CallbackFailed):
+    if callback is not None and not is_of_the_callback(error):
         try:
             await AsyncCallbackSink(callback).failed(error)
         except Exception as second:

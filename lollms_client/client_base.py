@@ -234,6 +234,15 @@ class ClientBase:
         merged = {**defaults, **{name: value for name, value in params.items() if value is not None}}
         return Asked(self._need(), prompt, merged, stream=stream, **rest)
 
+    def _question(
+        self, prompt: str, params: Mapping[str, Any], callback: Callable[..., Any] | None, **rest: Any
+    ) -> Asked:
+        """What the calls of an operation have in common; they are streamed where somebody watches."""
+        return self._asked(prompt, params, stream=callback is not None or self.default_stream, **rest)
+
+    def _raises(self, raise_errors: bool | None) -> bool:
+        return self.raise_errors if raise_errors is None else raise_errors
+
     def _personalities_of(self, binding: LollmsLLMBinding) -> Callable[[], list[str]]:
         """The binding's own question for personalities. Raises `UnsupportedFeature` where it knows none."""
         ask: Callable[[], list[str]] | None = getattr(binding, "lollms_listMountedPersonalities", None)

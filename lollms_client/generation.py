@@ -31,6 +31,7 @@ __all__ = [
     "complete",
     "documented_text",
     "error_result",
+    "is_of_the_callback",
     "open_stream",
     "run",
     "text_or_error",
@@ -150,7 +151,7 @@ def text_or_error(
 
 def error_result(error: LollmsError, callback: StreamingCallback | None, *, raise_errors: bool) -> dict[str, Any]:
     """Tell the callback of an error and make it the documented dictionary; with `raise_errors` raise it."""
-    if callback is not None and not isinstance(error, CallbackFailed):
+    if callback is not None and not is_of_the_callback(error):
         try:
             CallbackSink(callback).failed(error)
         except Exception as second:
@@ -158,6 +159,11 @@ def error_result(error: LollmsError, callback: StreamingCallback | None, *, rais
     if raise_errors:
         raise error
     return as_dict(error)
+
+
+def is_of_the_callback(error: LollmsError) -> bool:
+    """Whether the streaming callback itself raised it, and not another function of the caller's, which has a name."""
+    return isinstance(error, CallbackFailed) and not error.param
 
 
 def documented_text(reply: Reply) -> str:

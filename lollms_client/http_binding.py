@@ -49,12 +49,13 @@ class HttpBinding(NativeBinding):
 
     Class attributes: `dialect`, the provider's row; `default_address`, the provider's base URL; `key_variable`, the
     environment variable that holds the key where none is given; `address_variable`, the one that may name another
-    address to use for the provider.
+    address to use for the provider; `parallel_calls`, how many calls an operation makes at once.
 
     Attributes: `host_address`, the base URL in use; `model_name`, used when a call names no model.
     """
 
     dialect: Dialect = GENERIC
+    parallel_calls = 4
     default_address: ClassVar[str] = ""
     key_variable: ClassVar[str] = ""
     address_variable: ClassVar[str] = ""

@@ -116,6 +116,7 @@ class LlamaCppEngines(EngineBinding):
         """
         super().__init__(model_name, models_path, options.max_models)
         self.options = options
+        self.parallel_calls = 1 if options.embedding else options.parallel
         self._seeing = self.path_of(None)
         projector = options.clip_model_path
         self._projector = find_model(str(projector), self.models_path) if projector else None

@@ -48,10 +48,13 @@ class LollmsLLMBinding:
     `default_n_predict`, `default_stream`, `default_temperature` and the other `default_` attributes, None where nothing
     was given. A client passes those of a binding that is not a `NativeBinding` on with each call that has no value of
     its own, except `default_stream`.
+
+    `parallel_calls` is how many calls it may be given at once, from several threads; 1 where nobody says more.
     """
 
     binding_name: str | None = "unknown"
     model_name: str | None = ""
+    parallel_calls: int = 1
     default_ctx_size: int | None = None
     default_n_predict: int | None = None
     default_stream: bool | None = None

@@ -9,14 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from lollms_client.callbacks import is_async
 from lollms_client.documented_ports import open_documented
+from lollms_client.documented_results import typed
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.native_binding import NativeBinding
-from lollms_core.errors import CallbackFailed, LollmsError, UnsupportedFeature
+from lollms_core.errors import CallbackFailed, Cancelled, InternalError, InvalidRequest, LollmsError, UnsupportedFeature
 from lollms_core.types import Batch, GenerationCall, ToolCall
-from lollms_runtime.cancel import Cancel
+from lollms_runtime.cancel import Cancel, current_scope
 from lollms_runtime.drive import Steps
 
 if TYPE_CHECKING:
@@ -27,8 +29,11 @@ __all__ = ["AsyncBindingPorts", "BindingPorts", "GivenDiscussion", "Tools"]
 GivenDiscussion: TypeAlias = tuple[Any, str | None]
 """A caller's own discussion and the message to go on from, for bindings that can only `chat(discussion)`."""
 
-Tools: TypeAlias = Mapping[str, Callable[..., str]]
-"""Functions that a flow may ask for, by name; each is given the arguments of the call and returns a text."""
+Tools: TypeAlias = Mapping[str, Callable[..., Any]]
+"""Functions that a flow may ask for, by name; each is given the arguments of the call and returns a text.
+
+For the asynchronous driver it may be a coroutine function, or return an awaitable, of a text.
+"""
 
 _NO_TOOLS: Tools = {}
 
@@ -50,20 +55,35 @@ class BindingPorts:
         return open_documented(self._binding, call, cancel, self._discussion)
 
     def tool(self, call: ToolCall, cancel: Cancel) -> Steps[str]:
-        """What a function of the caller's returns. Raises `CallbackFailed` from what it raises."""
+        """What a function of the caller's returns. Raises `CallbackFailed` from what it raises.
+
+        Raises `InvalidRequest` for a coroutine function: nobody would wait for it.
+        """
         function = _function(self._tools, call)
+        if is_async(function):
+            raise _no_coroutines(call)
         cancel.check()
+        yield from ()
         try:
-            return function(**call.arguments)
+            with current_scope(cancel):
+                result: Any = function(**call.arguments)
+        except Exception as error:
+            cancel.check()
+            _raise(call, error)
+        if inspect.isawaitable(result):
+            if callable(close := getattr(result, "close", None)):  # a coroutine that nobody waits for complains
+                close()
+            raise _no_coroutines(call)
+        return _text(call, result)
+
+    def count(self, text: str) -> int:
+        """The binding's own count of tokens. Raises `UnsupportedFeature` where it has none."""
+        try:
+            return self._binding.count_tokens(text)
         except LollmsError:
             raise
         except Exception as error:
-            raise _failed(call, error) from error
-        yield ()
-
-    def count(self, text: str) -> int:
-        """The binding's own count of tokens."""
-        return self._binding.count_tokens(text)
+            raise typed(error, self._binding) from error
 
 
 class AsyncBindingPorts:
@@ -90,26 +110,47 @@ class AsyncBindingPorts:
         from lollms_runtime.threads import run_in_thread
 
         try:
-            if inspect.iscoroutinefunction(function):
-                return await function(**call.arguments)  # type: ignore[no-any-return]
-            return await run_in_thread(function, **call.arguments)
+            if is_async(function):
+                result = function(**call.arguments)
+            else:
+                result = await run_in_thread(function, **call.arguments)
+            result = await result if inspect.isawaitable(result) else result
+        except Exception as error:
+            _raise(call, error)
+        return _text(call, result)
+
+    async def count(self, text: str) -> int:
+        """The binding's own count of tokens. Raises `UnsupportedFeature` where it has none."""
+        from lollms_runtime.threads import run_in_thread
+
+        try:
+            return await run_in_thread(self._binding.count_tokens, text)
         except LollmsError:
             raise
         except Exception as error:
-            raise _failed(call, error) from error
-
-    async def count(self, text: str) -> int:
-        """The binding's own count of tokens."""
-        from lollms_runtime.threads import run_in_thread
-
-        return await run_in_thread(self._binding.count_tokens, text)
+            raise typed(error, self._binding) from error
 
 
-def _function(tools: Tools, call: ToolCall) -> Callable[..., str]:
+def _function(tools: Tools, call: ToolCall) -> Callable[..., Any]:
     if call.name not in tools:
         raise UnsupportedFeature(f"There is nothing here that could run the tool {call.name!r}.", param=call.name)
     return tools[call.name]
 
 
-def _failed(call: ToolCall, error: Exception) -> CallbackFailed:
-    return CallbackFailed(f"The function for {call.name!r} raised {type(error).__name__}: {error}", param=call.name)
+def _text(call: ToolCall, result: Any) -> str:
+    if not isinstance(result, str):
+        raise InternalError(f"The function for {call.name!r} returned {type(result).__name__} in place of a text.")
+    return result
+
+
+def _raise(call: ToolCall, error: Exception) -> NoReturn:
+    """Raise what a function raised: errors of ours as they are, but for the stop of something else."""
+    if isinstance(error, LollmsError) and not isinstance(error, Cancelled):
+        raise error
+    words = f"The function for {call.name!r} raised {type(error).__name__}: {error}"
+    raise CallbackFailed(words, param=call.name) from error
+
+
+def _no_coroutines(call: ToolCall) -> InvalidRequest:
+    words = f"The function for {call.name!r} is a coroutine function, which only AsyncLollmsClient can wait for."
+    return InvalidRequest(words, param=call.name)

@@ -46,6 +46,7 @@ class ScriptedBinding(NativeBinding):
         self.model_name = model_name
         self._ports = ScriptedPorts(replies, gates=gates, delay=delay)
         self.script = self._ports.script
+        self.parallel_calls = 4 if callable(replies) else 1  # a list is used up in the order of the calls
         self._on_a_thread = bool(gates)  # they are events of threads
         self._delay = delay
 

@@ -136,7 +136,7 @@ class TransformersModels(EngineBinding):
             )
         self.options = options
         super().__init__(model_name, models_path, options.max_models)
-        self.settings_of(model_name)
+        self.parallel_calls = self.settings_of(model_name).parallel
 
     @override
     def path_of(self, model_name: str | None) -> Path:

@@ -39,7 +39,7 @@
     ├── WorkflowFailed                   the script of a personality failed
     ├── QueueTimeout (TimeoutError)      waited too long for a free slot
     ├── TooManyRequests                  our server is full, or one key asks too much
-    ├── CallbackFailed                   the caller's streaming callback raised
+    ├── CallbackFailed                   a function of the caller's raised: the streaming callback, a search
     ├── StructuredOutputError            no answer of the wanted form within the budget; `attempts` has the trail
     ├── StorageError (OSError)           a file or database could not be read or written
     ├── Cancelled                        stopped on request; `partial` has what came

@@ -1,6 +1,6 @@
 """Make the client for coroutines from the one for threads: `python -m release.async_client [--check]`.
 
-`lollms_client/async_client.py` is made from `client.py`, and `async_operations.py` from `operations.py`.
+`lollms_client/async_client.py` is made from `client.py`, and the operations for coroutines in the same way.
 
 The functions of `lollms_client.async_generation` that are coroutines are awaited wherever the client calls them, every
 method that awaits something is a coroutine, and every call of such a method on `self` is awaited as well. Nothing else
@@ -61,13 +61,28 @@ Made from `client.py` by `python -m release.async_client`; changes belong there.
         "async_operations.py",
         (
             *SHARED,
-            ("class Operations(", "class AsyncOperations("),
+            ("text_operations import TextOperations", "async_text_operations import AsyncTextOperations"),
+            ("class Operations(TextOperations)", "class AsyncOperations(AsyncTextOperations)"),
             ('__all__ = ["Operations"]', '__all__ = ["AsyncOperations"]'),
             ("of `LollmsClient`", "of `AsyncLollmsClient`"),
         ),
         '''"""What `AsyncLollmsClient` does with several calls of a model.
 
 Made from `operations.py` by `python -m release.async_client`; changes belong there.
+"""''',
+    ),
+    Made(
+        "text_operations.py",
+        "async_text_operations.py",
+        (
+            *SHARED,
+            ("class TextOperations(", "class AsyncTextOperations("),
+            ('__all__ = ["TextOperations"]', '__all__ = ["AsyncTextOperations"]'),
+            ("of `LollmsClient`", "of `AsyncLollmsClient`"),
+        ),
+        '''"""What `AsyncLollmsClient` does with long texts and documents.
+
+Made from `text_operations.py` by `python -m release.async_client`; changes belong there.
 """''',
     ),
 )

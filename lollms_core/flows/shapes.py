@@ -55,6 +55,6 @@ def _decoded(text: str) -> Any:
 
 def _shown(template: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(template, ensure_ascii=False, indent=1)
+        return json.dumps(template, ensure_ascii=False, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"The template holds what JSON has not: {error}.", param="schema") from error

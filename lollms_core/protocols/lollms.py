@@ -26,6 +26,7 @@ from lollms_core.errors import (
     TruncatedStream,
     UpstreamFailed,
     error_for_code,
+    meaning,
 )
 from lollms_core.protocols.base import HttpRequest, HttpResponse, Limits, Reader, Target
 from lollms_core.protocols.codec import OneRequestCodec
@@ -303,6 +304,7 @@ class LollmsReader(AnswerReader):
             kind = AuthFailed
         return kind(
             scrub(message if isinstance(message, str) else "", self._secrets) or f"{self._name} reported an error.",
+            status=meaning(kind).http_status,  # as if it had come before the stream
             upstream_code=scrub(str(metadata.get("upstream_code") or ""), self._secrets, 100),
             param=scrub(str(metadata.get("param") or ""), self._secrets, 100),
             retry_after=_number(metadata.get("retry_after")),

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from lollms_core.errors import InvalidRequest
 
-__all__ = ["FencedBlock", "extract_code_blocks", "fenced_blocks", "split_lines"]
+__all__ = ["FenceReader", "FencedBlock", "extract_code_blocks", "fenced_blocks", "kind_and_name", "split_lines"]
 
 _WINDOW = 200  # characters before a block in which its file name is looked for
 _NO_LANGUAGE = "language-specific"
@@ -31,6 +31,14 @@ _FILE_TAG = re.compile(r"<file_name>([^<]*)</file_name>", re.IGNORECASE)
 _FILE_LINE = re.compile(r"[\s#*>/_`\[;-]*(?:file|filename)[*_`]*\s*:(.*)", re.IGNORECASE)
 _FILE_WORD = re.compile(r"\b(?:file|filename)[*_`]*\s*:[*_`]*\s*(\S+)\s*\Z", re.IGNORECASE)
 _AROUND_NAMES = " \t*`'\"]"
+# A name that a block has itself. Each form says what it is, or is a path that can be nothing else.
+_NAMED = re.compile(r"\b(?:title|file|filename|file_name)=(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))", re.IGNORECASE)
+_KIND_AND_PATH = re.compile(r"([\w+#.-]+):([\w./\\-]*\w\.\w{1,10})")
+_NAMED_IN_COMMENT = re.compile(
+    r"\s*(?:#|//|--|;|%|/\*|<!--)+\s*(?:file|filename)\s*:\s*([^\s:*]+)\s*(?:\*/|-->)?\s*", re.IGNORECASE
+)
+_PATH_IN_COMMENT = re.compile(r"\s*(?:#|//|--|;|%|/\*|<!--)+\s*((?:[\w.-]+/)+[\w.-]*\w\.\w{1,10})\s*(?:\*/|-->)?\s*")
+_NAME_ALONE = re.compile(r"[\s#*>-]*(?:\d+[.)]\s*)?[*_]*`([\w./\\-]*\w\.\w{1,10})`[*_]*\s*:?[*_]*\s*")
 
 _CODE = re.compile(r"<code\b(?P<attributes>[^<>]{0,300})>", re.IGNORECASE)
 _CODE_END = re.compile(r"</code\s*>", re.IGNORECASE)
@@ -59,32 +67,62 @@ def split_lines(text: str) -> list[str]:
 
 def fenced_blocks(lines: Sequence[str]) -> Iterator[FencedBlock]:
     """The fenced blocks among the lines of a text, in their order."""
-    opened: re.Match[str] | None = None
-    first, margin, inside = 0, 0, list[str]()
-    for number, line in enumerate(lines):
+    reader = FenceReader()
+    for line in lines:
+        if found := reader.line(line):
+            yield found
+    if found := reader.rest():
+        yield found
+
+
+class FenceReader:
+    """Finds fenced blocks in lines that are given one after the other. `opening` is the fence of the open block."""
+
+    def __init__(self) -> None:
+        self._opened: re.Match[str] | None = None
+        self._number = self._first = self._margin = 0
+        self._inside: list[str] = []
+
+    @property
+    def opening(self) -> str | None:
+        """The indentation and the marks of the fence that is not closed so far."""
+        return None if self._opened is None else self._opened["indent"] + self._opened["marks"]
+
+    def line(self, line: str) -> FencedBlock | None:
+        """The next line, without its end; returns the block that it closes."""
+        number, self._number = self._number, self._number + 1
         fence = _FENCE.match(line) if "```" in line or "~~~" in line else None
+        opened = self._opened
         if opened is None:
             if fence is not None and not (fence["marks"][0] == "`" and "`" in fence["info"]):
-                opened, first, margin, inside = fence, number, _columns(fence["indent"]), []
-        elif fence is not None and _closes(fence, opened, margin):
-            yield FencedBlock(opened["info"].strip(), inside, first, number + 1, is_complete=True)
-            opened = None
+                self._opened, self._first, self._margin, self._inside = fence, number, _columns(fence["indent"]), []
+        elif fence is not None and _closes(fence, opened, self._margin):
+            self._opened = None
+            return FencedBlock(opened["info"].strip(), self._inside, self._first, number + 1, is_complete=True)
         else:
-            inside.append(_without_indent(line, margin))
-    if opened is not None:
+            self._inside.append(_without_indent(line, self._margin))
+        return None
+
+    def rest(self) -> FencedBlock | None:
+        """The block that no line has closed, when there are no more lines."""
+        if self._opened is None:
+            return None
+        inside = self._inside
         if inside and not inside[-1]:
-            inside.pop()  # the text ended with a newline, which is no empty line of code
-        yield FencedBlock(opened["info"].strip(), inside, first, len(lines), is_complete=False)
+            inside = inside[:-1]  # the text ended with a newline, which is no empty line of code
+        return FencedBlock(self._opened["info"].strip(), inside, self._first, self._number, is_complete=False)
 
 
 def extract_code_blocks(text: str, format: str = "markdown") -> list[dict[str, Any]]:
     """The code blocks of a text, as dictionaries.
 
     `index` counts from 0. `file_name` is what the last line with text before the block names, within 200 characters:
-    `<file_name>x</file_name>`, `file: x` or `filename: x`; else "". It is as the model wrote it, so check it before a
-    file of that name is opened. `content` has no newline at its end. `type` is what stands behind the opening fence
-    where that is one word (or a word and attributes, `python title="x"`); else `language-specific`, and several words
-    are the first line of the content. `is_complete` is False for a last block that is never closed.
+    `<file_name>x</file_name>`, `file: x`, `filename: x`, or nothing but a name with an extension in backticks; else
+    what the block names itself: `python title="x.py"` or `python:x.py` behind the fence, or a comment in its first line
+    that is `file: x.py` or a path with a slash and an extension; else "". It is as the model wrote it, so check it
+    before a file of that name is opened. `content` has no newline at its end. `type` is what stands behind the opening
+    fence where that is one word (or a word and attributes, `python title="x"`); else `language-specific`, and several
+    words are the first line of the content. `is_complete` is False for a last block that is never closed.
 
     `format` is `markdown`, or `html` for `<code class="language-x">` and any `<code>` directly inside `<pre>`; their
     content is not unescaped. Raises `InvalidRequest`, a ValueError, for another format.
@@ -101,14 +139,22 @@ def _of_markdown(text: str) -> list[dict[str, Any]]:
     lines = split_lines(text)
     blocks: list[dict[str, Any]] = []
     for found in fenced_blocks(lines):
-        kind, content = _NO_LANGUAGE, found.lines
-        if found.info and (len(found.info.split(None, 1)) == 1 or _ATTRIBUTES.fullmatch(found.info)):
-            kind = found.info.split(None, 1)[0]
-        elif found.info:
-            content = [found.info, *content]
-        name = _file_name(_line_before(lines, found.first))
-        blocks.append(_block(len(blocks), name, "\n".join(content), kind, found.is_complete))
+        kind, own_name = kind_and_name(found.info)
+        content = found.lines if kind or not found.info else [found.info, *found.lines]
+        name = _file_name(_line_before(lines, found.first)) or own_name or _name_inside(content)
+        blocks.append(_block(len(blocks), name, "\n".join(content), kind or _NO_LANGUAGE, found.is_complete))
     return blocks
+
+
+def kind_and_name(info: str) -> tuple[str, str]:
+    """The language and the file name that stand behind an opening fence; "" for what does not."""
+    first = info.split(None, 1)[0] if info else ""
+    if first != info and not _ATTRIBUTES.fullmatch(info):
+        return "", ""
+    path = _KIND_AND_PATH.fullmatch(first)
+    named = _NAMED.search(info)
+    name = (named[1] or named[2] or named[3]) if named else path[2] if path else ""
+    return path[1] if path else first, name.strip()
 
 
 def _of_html(text: str) -> list[dict[str, Any]]:
@@ -125,7 +171,8 @@ def _of_html(text: str) -> list[dict[str, Any]]:
         content = content.removeprefix("\n").removesuffix("\n")
         heading = split_lines((before[: pre.start()] if pre else before).rstrip())[-1]
         kind = language[1] if language else _NO_LANGUAGE
-        blocks.append(_block(len(blocks), _file_name(heading), content, kind, closing is not None))
+        name = _file_name(heading) or _name_inside(split_lines(content[:_WINDOW]))
+        blocks.append(_block(len(blocks), name, content, kind, closing is not None))
         at = closing.end() if closing else len(text)
     return blocks
 
@@ -173,5 +220,12 @@ def _file_name(heading: str) -> str:
     """The name of a file in the line before a block; "" where it names none."""
     if found := _FILE_TAG.search(heading):
         return found[1].strip()
-    found = _FILE_LINE.match(heading) or _FILE_WORD.search(heading)
+    found = _FILE_LINE.match(heading) or _FILE_WORD.search(heading) or _NAME_ALONE.fullmatch(heading)
+    return found[1].strip(_AROUND_NAMES) if found else ""
+
+
+def _name_inside(lines: Sequence[str]) -> str:
+    """The name in a comment that is the first line of a block; "" where it is none."""
+    first = lines[0] if lines and len(lines[0]) <= _WINDOW else ""
+    found = _NAMED_IN_COMMENT.fullmatch(first) or _PATH_IN_COMMENT.fullmatch(first)
     return found[1].strip(_AROUND_NAMES) if found else ""

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["LONGEST", "repaired", "repaired_value"]
+__all__ = ["LONGEST", "has_twins", "repaired", "repaired_value"]
 
 LONGEST = 100_000
 """Characters; longer texts are not repaired."""
@@ -57,11 +57,14 @@ def repaired_value(raw: str, *, finished: bool) -> dict[str, Any] | list[Any] | 
     fenced = _FENCED.fullmatch(raw)
     text = _rewritten(fenced[1] if fenced else raw, finished)
     value = _decoded(text) if text is not None else None
-    return value if isinstance(value, (dict, list)) and text is not None and not _has_twins(text) else None
+    return value if isinstance(value, (dict, list)) and text is not None and not has_twins(text) else None
 
 
-def _has_twins(text: str) -> bool:
-    """Whether an object has a name twice: which value is meant, only the model knows. `text` is JSON."""
+def has_twins(text: str, *, broken: bool = True) -> bool:
+    """Whether an object has a name twice: which value is meant, only the model knows.
+
+    `text` is JSON; `broken` is the result where it is none.
+    """
     twins = False
 
     def look(pairs: list[tuple[str, Any]]) -> None:
@@ -71,7 +74,7 @@ def _has_twins(text: str) -> bool:
     try:
         json.loads(text, object_pairs_hook=look, parse_int=float)
     except (ValueError, RecursionError):
-        return True
+        return broken
     return twins
 
 

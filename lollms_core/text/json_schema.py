@@ -5,22 +5,30 @@ References are followed only inside of a schema; nothing is ever fetched.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from lollms_core.errors import InvalidRequest
 
-__all__ = ["SchemaChecker"]
+__all__ = ["SchemaChecker", "schemas_in"]
 
 _SHOWN = 200
+_MOST = 64  # errors of one value that are looked at for the one to tell
+_TRIALS: tuple[Any, ...] = (None, True, 0, "", [], {})  # a value of each type
+_ONE = ("additionalProperties", "items", "contains", "not", "if", "then", "else", "propertyNames")
+_ONE_MORE = ("unevaluatedItems", "unevaluatedProperties", "additionalItems", "contentSchema")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
 
 
 class SchemaChecker:
     """Says whether values have the shape of a schema."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Raises `InvalidRequest` for what is no JSON Schema."""
+        """Raises `InvalidRequest` for what is no JSON Schema, or refers to what is not in it or to itself alone."""
         import jsonschema  # type: ignore[import-untyped]
         import referencing
 
@@ -33,7 +41,23 @@ class SchemaChecker:
             raise InvalidRequest(words, param="schema") from error
         except RecursionError:
             raise InvalidRequest("The schema is nested too deeply.", param="schema") from None
-        self._validator = kind(schema, registry=referencing.Registry())  # an empty one: nothing is fetched
+        self._validator = _quicker(kind)(schema, registry=referencing.Registry())  # an empty one: nothing is fetched
+        _check_references(schema)
+        for trial in _TRIALS:
+            if not self._ends(trial):
+                raise InvalidRequest("The schema refers to itself without an end.", param="schema")
+
+    def _ends(self, trial: Any) -> bool:
+        """Whether a check comes to an end."""
+        import referencing.exceptions
+
+        try:
+            self._validator.is_valid(trial)
+        except RecursionError:
+            return False
+        except referencing.exceptions.Unresolvable:
+            return True  # told to whoever checks
+        return True
 
     def check(self, value: Any) -> Any:
         """The value, which is decoded JSON. Raises `ValueError` with what is wrong with it, in a sentence."""
@@ -41,7 +65,7 @@ class SchemaChecker:
         import referencing.exceptions
 
         try:
-            wrong = jsonschema.exceptions.best_match(self._validator.iter_errors(value))
+            wrong = jsonschema.exceptions.best_match(islice(self._validator.iter_errors(value), _MOST))
         except referencing.exceptions.Unresolvable as error:
             raise ValueError(f"the schema refers to {error.ref!r}, which is not in it") from error
         except RecursionError as error:
@@ -52,6 +76,15 @@ class SchemaChecker:
             raise ValueError(f"{f'at {place}, ' if place else ''}{words}")
         return value
 
+    def is_valid(self, value: Any, part: Any) -> bool:
+        """Whether a value obeys a part of the schema, which may refer to others of its parts."""
+        import referencing.exceptions
+
+        try:
+            return bool(self._validator.evolve(schema=part).is_valid(value))
+        except (referencing.exceptions.Unresolvable, RecursionError):
+            return False
+
     def value(self, text: str) -> Any:
         """The value that a JSON text is. Raises `ValueError` as `check` does, and for what is no JSON."""
         try:
@@ -61,3 +94,75 @@ class SchemaChecker:
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
         return self.check(value)
+
+
+def schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema and all that stand in it; what stands in examples, constants and such is none."""
+    waiting = [schema]
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, Mapping):
+            continue
+        yield dict(each)
+        waiting += [each[name] for name in (*_ONE, *_ONE_MORE) if name in each]
+        for name in _LISTS:
+            if isinstance(each.get(name), list):
+                waiting += each[name]
+        for name in _NAMED:
+            if isinstance(each.get(name), Mapping):
+                waiting += each[name].values()
+
+
+def _check_references(schema: Mapping[str, Any]) -> None:
+    """Raises `InvalidRequest` for a reference to what is not in the schema, before anybody is asked for a value."""
+    parts = list(schemas_in(schema))
+    if any("$id" in each or "$anchor" in each or "$dynamicAnchor" in each or "id" in each for each in parts):
+        return  # whoever checks a value knows these names
+    for each in parts:
+        reference = each.get("$ref")
+        if isinstance(reference, str) and not _is_in(schema, reference):
+            words = f"The schema refers to {reference!r}, which is not in it."
+            raise InvalidRequest(words, param="schema")
+
+
+def _is_in(schema: Mapping[str, Any], reference: str) -> bool:
+    import referencing
+    import referencing.exceptions
+    import referencing.jsonschema
+
+    resource = referencing.jsonschema.DRAFT202012.create_resource(dict(schema))
+    resolver = referencing.Registry().with_resource("", resource).resolver()
+    try:
+        resolver.lookup(reference)
+    except (referencing.exceptions.Unresolvable, ValueError, LookupError, TypeError):
+        return False
+    return True
+
+
+@functools.cache
+def _quicker(kind: Any) -> Any:
+    """A class of validators that compares the items of a list in linear time."""
+    import jsonschema
+
+    return jsonschema.validators.extend(kind, {"uniqueItems": _unique})
+
+
+def _unique(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
+    """`uniqueItems` in linear time: the library's own compares each item with each other where they are mixed."""
+    import jsonschema
+
+    if wanted and validator.is_type(value, "array"):
+        seen = {json.dumps(_canonical(item), sort_keys=True) for item in value}
+        if len(seen) < len(value):
+            yield jsonschema.ValidationError("the items of the list are not all different")
+
+
+def _canonical(value: Any) -> Any:
+    """The value with 1.0 as 1, which JSON Schema holds for the same number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_canonical(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _canonical(each) for name, each in value.items()}
+    return value

@@ -1,8 +1,8 @@
 """Templates: an example of the JSON that is wanted, read as the JSON Schema that it means.
 
-A string that names a type is that type (`"integer"`, `"list of strings"`); any other string describes a text. A number
-or a truth value is an example of its type. A list is a list of whatever its first element means, and a dictionary is an
-object that has all its names and no others.
+A string that names a type is that type (`"integer"`, `"list of strings"`, `"number or null"`); any other string
+describes a text. A number or a truth value is an example of its type. A list is a list of whatever its first element
+means, and a dictionary is an object that has all its names and no others.
 
     {"name": "string", "age": "integer", "city": "where they live now", "hobbies": ["list", "of", "strings"]}
 """
@@ -29,7 +29,8 @@ _NAMES = {
     "null": ("null", "none"),
 }
 _TYPES = {spelled: name for name, spellings in _NAMES.items() for spelled in spellings}
-_LIST_OF = re.compile(r"(?:an?\s+)?(?:list|array)s?\s+of\s+(?:an?\s+)?(.+)|(?:list|array)\[(.+)\]", re.IGNORECASE)
+_OR_NULL = re.compile(r"([a-z ]+?)\s*(?:\bor\b|\|)\s*(?:null|none)", re.IGNORECASE)
+_LIST_OF = re.compile(r"(?:an?\s+)?(?:list|array)s?\s+of\s+(?:an?\s+)?(\S.*)|(?:list|array)\[(.+)\]", re.IGNORECASE)
 
 
 def is_json_schema(given: Mapping[str, Any]) -> bool:
@@ -55,7 +56,7 @@ def _of(value: Any, where: str, left: int) -> dict[str, Any]:
     if isinstance(value, (list, tuple)):
         return _of_list(value, where, left)
     if isinstance(value, str):
-        return _of_words(value)
+        return _of_words(value, left)
     if isinstance(value, bool):
         return {"type": "boolean"}
     if isinstance(value, (int, float)):
@@ -84,17 +85,25 @@ def _of_list(value: Sequence[Any], where: str, left: int) -> dict[str, Any]:
     if all(isinstance(each, str) for each in value):
         whole = " ".join(value)
         if _LIST_OF.fullmatch(whole):
-            return _of_words(whole)
+            return _of_words(whole, left)
     return {"type": "array", "items": _of(value[0], f"{where}[0]", left - 1)}
 
 
-def _of_words(words: str) -> dict[str, Any]:
-    """The type that words name; a text with these words as its description where they name none."""
-    plain = words.strip().lower()
+def _of_words(words: str, left: int, *, several: bool = False) -> dict[str, Any]:
+    """The type that words name; a text with these words as its description where they name none.
+
+    `several`: the words stand for the elements of a list, so that a type may be in the plural.
+    """
+    if left == 0:
+        raise InvalidRequest(f"The template is nested deeper than {_DEEPEST} levels.", param="schema")
+    plain = words.strip()
     if found := _LIST_OF.fullmatch(plain):
-        items = _of_words(found[1] or found[2])
-        return {"type": "array", "items": items}
-    name = _TYPES.get(plain) or _TYPES.get(plain.removesuffix("s"))
-    if name is not None:
-        return {"type": name}
-    return {"type": "string", "description": words} if words.strip() else {"type": "string"}
+        return {"type": "array", "items": _of_words(found[1] or found[2], left - 1, several=True)}
+    if (found := _OR_NULL.fullmatch(plain)) and (name := _TYPES.get(found[1].strip().lower())):
+        return {"type": [name, "null"]}
+    named = _TYPES.get(plain.lower())
+    if named is None and several:
+        named = _TYPES.get(plain.lower().removesuffix("s"))
+    if named is not None:
+        return {"type": named}
+    return {"type": "string", "description": words} if plain else {"type": "string"}

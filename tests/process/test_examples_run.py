@@ -116,6 +116,26 @@ def data(folder: Path) -> None:
     assert run(folder, "get_data.py") == "Ann was 30 a year ago.\n"
 
 
+def summaries(folder: Path) -> None:
+    (folder / "a.txt").write_text("There are 12 apples in the first basket. " * 60, encoding="utf-8")
+    (folder / "b.txt").write_text("The second one holds 30 pears.\n", encoding="utf-8")
+    done = finish(folder, "summarize_files.py", "a.txt", "b.txt")
+    assert done.returncode == 0, done.stderr
+    summary, analysis = done.stdout.splitlines()[:1], done.stdout.splitlines()[1:]
+    assert summary and analysis
+    steps = [line.split() for line in done.stderr.splitlines()]
+    assert ["100%", "final_synthesis"] in steps and any(step == "file_2_chunk_1" for _, step in steps)
+    assert finish(folder, "summarize_files.py").returncode == 1
+
+
+def closed(folder: Path) -> None:
+    spam, kind, order = run(folder, "ask_closed_questions.py").splitlines()
+    assert spam in ("spam? True", "spam? False")
+    kinds = {"spam", "an invoice", "a letter of a friend"}
+    assert kind.removeprefix("kind: ") in kinds
+    assert set(order.removeprefix("order: ").split(", ")) == kinds
+
+
 def at_once(folder: Path) -> None:
     *answers, streamed = run(folder, "several_at_once.py").splitlines()
     assert [word in line for word, line in zip(("Paris", "cold", "7"), answers, strict=True)] == [True] * 3
@@ -261,6 +281,8 @@ PROGRAMS: dict[str, Callable[[Path], None]] = {
     "talk.py": talk,
     "let_it_call_functions.py": tools,
     "get_data.py": data,
+    "summarize_files.py": summaries,
+    "ask_closed_questions.py": closed,
     "several_at_once.py": at_once,
     "find_similar_texts.py": similar,
     "count_tokens.py": count,

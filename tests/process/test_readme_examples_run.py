@@ -1,4 +1,4 @@
-"""The examples of README.md, DOC_USE.md and DOC_DEV.md run as they stand; only the port of the server is edited."""
+"""The examples of README.md, DOC_USE.md, DOC_DEV.md and docs/operations.md run; only the server's port is edited."""
 
 from __future__ import annotations
 
@@ -106,6 +106,18 @@ def test_the_command_lines_of_the_readme_run(server: Live, tmp_path: Path) -> No
 def test_each_python_example_of_the_guide_runs(number: int, tmp_path: Path) -> None:
     shown = python(blocks("DOC_USE.md", "python")[number], tmp_path, environment(tmp_path))
     assert "Reply" not in shown
+
+
+@pytest.mark.parametrize("number", range(len(blocks("docs/operations.md", "python"))))
+def test_each_example_of_the_operations_runs(number: int, tmp_path: Path) -> None:
+    code = blocks("docs/operations.md", "python")[number]
+    shown = python(code, tmp_path, environment(tmp_path))
+    if "PERSON" in code:
+        assert shown == "John Doe 34\n"
+    if "chunk_size_tokens" in code:
+        assert "chunk_2" in shown and "final_synthesis 100%" in shown
+    if "rag" in code:
+        assert shown == "On Tuesday at ten. ['notes.txt']\n"
 
 
 def test_the_binding_of_the_developers_guide_works_in_the_library(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from lollms_cli.showing import asking
+from lollms_cli.working import working
+from lollms_client.lollms_types import MSG_TYPE
+from lollms_core.errors import Cancelled, TruncatedStream
 
 TWICE = """
 import os, signal
@@ -47,3 +50,46 @@ def test_two_quit_at_once() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, timeout=30, check=False, cwd=root)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"undoing\n", b"")
+
+
+CHUNK = MSG_TYPE.MSG_TYPE_CHUNK
+
+
+def test_work_that_waits_is_cancelled_and_keeps_what_came() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with working() as work:
+        with pytest.raises(Cancelled):
+            signal.raise_signal(signal.SIGINT)
+        assert work.stopped
+        assert work.shown_by(lambda *said: None)("a", CHUNK) is False
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_callback_that_shows_something_is_not_torn_apart() -> None:
+    shown: list[str] = []
+
+    def show(chunk: str, kind: MSG_TYPE, params: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        shown.append(chunk)
+
+    with working() as work:
+        callback = work.shown_by(show)
+        assert callback("whole", CHUNK) is False
+        assert callback("never", CHUNK) is False
+    assert (shown, work.stopped) == (["whole"], True)
+
+
+@pytest.mark.parametrize("second", [None, TruncatedStream("what came of stopping it")])
+def test_what_a_callback_raises_comes_out_as_it_is(second: Exception | None) -> None:
+    def show(chunk: str, kind: MSG_TYPE, params: object) -> None:
+        raise ZeroDivisionError(chunk)
+
+    def run() -> None:
+        with working() as work:
+            assert work.shown_by(show)("a", CHUNK) is False
+            assert not work.stopped
+            if second is not None:
+                raise second
+
+    with pytest.raises(ZeroDivisionError):
+        run()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lollms_cli.schemas import read_schema
+from lollms_cli.schemas import list_of, read_schema, read_shape
 from lollms_core.errors import InvalidRequest
 from lollms_core.text.json_schema import SchemaChecker
+from lollms_core.text.templates import is_json_schema
 
 PERSON = {
     "type": "object",
@@ -54,6 +55,32 @@ def test_a_file_and_json_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_what_is_no_schema_is_refused_in_words(given: str, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         read_schema(given)
+
+
+def test_a_template_is_the_schema_that_it_means() -> None:
+    template = {"name": "string", "tags": ["string"]}
+    assert read_schema(json.dumps(template))["properties"]["tags"] == {"type": "array", "items": {"type": "string"}}
+    assert read_shape(json.dumps(template)) == template
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "object"}, {"anyOf": [{"type": "null"}]}, {"$ref": "#/$defs/n", "$defs": {"n": {}}}, PERSON]
+)
+def test_a_schema_is_no_template_however_it_is_written(schema: dict[str, object]) -> None:
+    assert read_schema(json.dumps(schema)) == schema
+    shape = read_shape(json.dumps(schema))
+    assert {**shape, "$schema": ""} == {**schema, "$schema": ""}
+    assert is_json_schema(shape)
+
+
+def test_a_list_has_the_definitions_of_what_is_in_it() -> None:
+    schema = {"$schema": "x", "$defs": {"n": {"type": "string"}}, "type": "object", "items": {"$ref": "#/$defs/n"}}
+    assert list_of(schema) == {
+        "type": "array",
+        "items": {"type": "object", "items": {"$ref": "#/$defs/n"}},
+        "$defs": {"n": {"type": "string"}},
+    }
+    assert list_of({"name": "string"})["items"]["required"] == ["name"]
 
 
 def test_a_schema_that_is_not_right_is_refused() -> None:

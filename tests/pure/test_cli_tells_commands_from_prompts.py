@@ -23,6 +23,9 @@ from lollms_cli.prompt import read_options
         (["help", "install"], ["install", "--help"]),
         (["serve the tea"], ["prompt", "serve the tea"]),
         (["joke"], ["prompt", "joke"]),
+        (["summarise", "a.txt"], ["summarize", "a.txt"]),
+        (["summarize", "the", "plot"], ["summarize", "the", "plot"]),
+        (["summarize the plot"], ["prompt", "summarize the plot"]),
     ],
 )
 def test_the_meant_command_stands_in_front(typed: list[str], meant: list[str]) -> None:
@@ -30,7 +33,8 @@ def test_the_meant_command_stands_in_front(typed: list[str], meant: list[str]) -
 
 
 @pytest.mark.parametrize(
-    ("typed", "near"), [("sevre", "serve"), ("instal", "install"), ("doctr", "doctor"), ("server", "serve")]
+    ("typed", "near"),
+    [("sevre", "serve"), ("instal", "install"), ("doctr", "doctor"), ("server", "serve"), ("sumarize", "summarize")],
 )
 def test_a_misspelt_command_is_a_mistake(typed: str, near: str) -> None:
     with pytest.raises(click.UsageError) as refused:

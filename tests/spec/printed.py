@@ -8,13 +8,39 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.spec.blocks import all_blocks
 from tests.spec.live import Live
 
-__all__ = ["ask", "curl", "edited", "has_form_of", "personality", "printed", "prompted", "put", "python"]
+__all__ = [
+    "RUN",
+    "ask",
+    "curl",
+    "edited",
+    "has_form_of",
+    "personality",
+    "printed",
+    "prompted",
+    "put",
+    "python",
+    "runs",
+]
+
+RUN: dict[str, str] = {}
+"""The blocks that tests run, and the test of each; see `runs`."""
+
+
+def runs(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Note that a test runs these blocks."""
+
+    def note(test: Callable[..., None]) -> Callable[..., None]:
+        RUN.update(dict.fromkeys(names, test.__name__))
+        return test
+
+    return note
 
 
 def edited(text: str, old: str, new: str) -> str:

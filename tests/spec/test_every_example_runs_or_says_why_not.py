@@ -7,16 +7,30 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tests.spec.test_examples_of_operations_run
+import tests.spec.test_examples_of_providers_run  # noqa: F401  they note what they run
 from lollms_core.errors import MissingDependency
 from tests.spec.blocks import FOLDER, all_blocks, blocks_of, not_run
 from tests.spec.live import Live, environment, free_port, live_server
-from tests.spec.printed import ask, curl, edited, has_form_of, personality, printed, prompted, put, python
+from tests.spec.printed import (
+    RUN,
+    ask,
+    curl,
+    edited,
+    has_form_of,
+    personality,
+    printed,
+    prompted,
+    put,
+    python,
+    runs,
+)
 from tests.support.chaos import ChaosServer
 from tests.support.chaos_modes import TEXT
 from tests.support.media_files import jpeg, png
@@ -25,23 +39,10 @@ from tests.support.openai_server import answering
 
 pytestmark = [pytest.mark.group("spec"), pytest.mark.group("engine")]
 
-MOST_NOT_RUN = 40
+MOST_NOT_RUN = 31
 """How many blocks may be listed. When an example starts to run, its line goes and this number goes down."""
 
 REASONS = ("not Python: ", "fragment: ", "needs a named service: ", "later: ")
-
-RUN: dict[str, str] = {}
-Test = Callable[..., None]
-
-
-def runs(*names: str) -> Callable[[Test], Test]:
-    """Note that a test runs these blocks."""
-
-    def note(test: Test) -> Test:
-        RUN.update(dict.fromkeys(names, test.__name__))
-        return test
-
-    return note
 
 
 @pytest.fixture(scope="module")
@@ -105,29 +106,6 @@ def test_the_local_gguf_example_answers(tmp_path: Path) -> None:
     shown = python(code, tmp_path, environment(tmp_path))
     assert shown.strip()
     assert "Error initializing" not in shown
-
-
-@runs("000:11:4e589036")
-def test_the_openai_example_answers_from_a_server_that_speaks_its_protocol(tmp_path: Path) -> None:
-    with ChaosServer() as service:
-        address = f'model_name="gpt-4o",\n    host_address="{service.url("ok")}/v1",'
-        code = edited(all_blocks()["000:11:4e589036"].text, 'model_name="gpt-4o",', address)
-        shown = python(code, tmp_path, environment(tmp_path))
-        asked = service.wait_request()
-    assert shown.strip() == TEXT
-    assert asked.headers["authorization"] == "Bearer your_openai_api_key_here"
-    assert asked.json()["model"] == "gpt-4o"
-
-
-@runs("000:9:0de9aad5")
-def test_the_ollama_example_answers_from_a_server_that_speaks_its_protocol(tmp_path: Path) -> None:
-    service = OllamaServer()
-    with service:
-        service.models = {"llama3:latest": MODELS["llama3.2:latest"]}
-        code = edited(all_blocks()["000:9:0de9aad5"].text, "http://localhost:11434", service.origin)
-        shown = python(code, tmp_path, environment(tmp_path))
-    assert "Why is the sky blue?" in shown
-    assert [seen.json()["model"] for seen in service.requests if seen.path == "/api/chat"] == ["llama3"]
 
 
 @runs("002:2:d620e3c7", "002:5:c3acbc97", "002:12:7ff46ce2", "002:15:8ce10ede", "002:16:fc558c17")

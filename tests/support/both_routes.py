@@ -18,6 +18,7 @@ _noted: list[str] = []
 
 TWICE = frozenset(
     {
+        "test_structured_answers_over_the_wire",
         "test_every_provider_answers_alike_on_every_face",
         "test_every_provider_keeps_its_key",
         "test_every_provider_fails_in_its_own_errors",
@@ -73,6 +74,7 @@ TWICE = frozenset(
         "test_safety_unread_answers_are_dropped",
         "test_same_events_on_every_face",
         "test_scripts_share_card_and_modules",
+        "test_scripts_use_operations_of_several_calls",
         "test_server_from_first_start_to_an_answer",
         "test_server_generate",
         "test_server_no_request_sees_anothers_data",
@@ -84,6 +86,7 @@ TWICE = frozenset(
         "test_server_stops_when_the_caller_leaves",
         "test_server_streams_wait_politely",
         "test_status_table",
+        "test_structured_answers_come_through_a_server",
         "test_third_party_bindings_answer_in_every_form",
         "test_third_party_bindings_faults_stay_theirs",
         "test_third_party_bindings_never_mix_models",
@@ -99,6 +102,7 @@ ONCE = {
     "test_cli_bindings_are_added_tested_and_served": "two requests show that what was added serves",
     "test_transformers_behind_the_server": "what answers is looked at, in the lane of large packages",
     "test_cli_lists_what_a_server_has": "two requests are there to be listed; nothing is said of their answers",
+    "test_documented_script_of_operations_runs": "its requests name a personality, which the quick route never serves",
     "test_examples_run": "one request; what the examples print is looked at",
     "test_listings_say_what_is_there": "a few requests are there to be listed; nothing is said of their answers",
     "test_personalities_reload_keeps_what_works": "its requests name personalities, which the quick route never serves",

@@ -20,6 +20,12 @@ MODULES = (
     "lollms_server.core.bindings",
 )
 
+_HIDDEN = {
+    f"lollms_client.{each}"
+    for each in ("client_base", "operations", "text_operations", "async_operations", "async_text_operations")
+}
+"""Modules of classes that are public only as a part of the clients."""
+
 
 def surface() -> list[str]:
     """One line for each public thing, sorted."""
@@ -52,7 +58,7 @@ def _described(name: str, thing: Any) -> Iterator[str]:
 
 def _members(thing: type) -> dict[str, Any]:
     """The public members of a class, with those of bases that are not public themselves."""
-    hidden = [base for base in reversed(thing.__mro__[1:]) if base.__module__ == "lollms_client.client_base"]
+    hidden = [base for base in reversed(thing.__mro__[1:]) if base.__module__ in _HIDDEN]
     found = {name: value for kind in (*hidden, thing) for name, value in vars(kind).items()}
     return {name: value for name, value in found.items() if not name.startswith("_")}
 

@@ -30,7 +30,7 @@ from lollms_server.core.requests import CURRENT, RequestContext
 if TYPE_CHECKING:
     from lollms_server.core.bindings import Binding
 
-__all__ = ["Adapter", "LoadedModel", "documented_arguments", "output_items", "translated"]
+__all__ = ["Adapter", "LoadedModel", "documented_arguments", "output_items", "read_answer", "translated"]
 
 _log = logging.getLogger(__name__)
 _INFO_SECONDS = 10.0
@@ -113,7 +113,7 @@ class Adapter:
             instance = binding.binding_instance_name
             async with ForeignWork(self._work(call, loaded), instance, self._grace, self._endless) as running:
                 while pieces := await running.pieces():
-                    batch, failure = _read(reader, pieces, instance)
+                    batch, failure = read_answer(reader, pieces, instance)
                     if batch:
                         yield batch
                     if failure is not None:
@@ -138,10 +138,10 @@ class Adapter:
         return work
 
 
-def _read(
+def read_answer(
     reader: AnswerReader, pieces: Sequence[tuple[bool, Any]], instance: str
 ) -> tuple[list[Event], LollmsError | None]:
-    """The events of pieces, and the error they end with. What cannot be read is a fault of the binding."""
+    """The events of `(is a chunk, content)`, and the error they end with; what cannot be read is a binding's fault."""
     events: list[Event] = []
     for is_chunk, piece in pieces:
         try:

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
-from lollms_core.errors import EngineError, UnsupportedFeature
+from lollms_core.errors import EngineError, InvalidRequest, UnsupportedFeature
 from lollms_core.text.tokens import estimate
-from lollms_core.types import Batch, Embeddings, GenerationCall
+from lollms_core.types import Batch, Embeddings, GenerationCall, Message, Params
 from lollms_server.core.bindings.adapter import Adapter
 from lollms_server.core.bindings.answers import output_items
-from lollms_server.core.bindings.structured import Asking, ask_codes, ask_json, ask_yes_no
+from lollms_server.core.bindings.structured import Asking
 from lollms_server.core.bindings.sync_methods import accept_other_forms
+from lollms_server.core.parameters import read_parameters
 from lollms_server.core.requests import CURRENT
 
 if TYPE_CHECKING:
@@ -272,9 +273,12 @@ class Binding(ABC):
         multimodal_data: list[dict[str, Any]] | None = None,
         max_retries: int = 2,
     ) -> Any:
-        """What the model answers as JSON that obeys a JSON Schema. Raises `StructuredOutputError`."""
+        """What the model answers as JSON that obeys a JSON Schema.
+
+        Costs at most `1 + max_retries` calls. Raises `StructuredOutputError`, with its trail in `attempts`.
+        """
         asking = Asking(self, params or {}, request_info or {}, multimodal_data or [], max_retries)
-        return await ask_json(asking, prompt, output_schema)
+        return await asking.value(prompt, output_schema)
 
     async def generate_and_extract_all_codes(
         self,
@@ -286,7 +290,7 @@ class Binding(ABC):
     ) -> list[dict[str, Any]]:
         """The code blocks of an answer (see `extract_code_blocks`), at least one. Raises `StructuredOutputError`."""
         asking = Asking(self, params or {}, request_info or {}, multimodal_data or [], max_retries)
-        return await ask_codes(asking, prompt)
+        return await asking.codes(prompt)
 
     async def ask_yes_no(
         self,
@@ -298,7 +302,7 @@ class Binding(ABC):
     ) -> bool:
         """Whether the model answers yes. Raises `StructuredOutputError` when it says neither yes nor no."""
         asking = Asking(self, params or {}, request_info or {}, multimodal_data or [], max_retries)
-        return await ask_yes_no(asking, question)
+        return await asking.yes_no(question)
 
     @classmethod
     def get_binding_package_path(cls) -> Path:
@@ -317,6 +321,23 @@ class Binding(ABC):
     def get_config_schema(cls) -> dict[str, Any]:
         """The `instance_schema` of the card."""
         return dict(cls.get_binding_card().get("instance_schema") or {})
+
+    async def _documented_call(
+        self,
+        prompt: str,
+        params: Mapping[str, Any],
+        request_info: Mapping[str, Any],
+        multimodal_data: Sequence[Mapping[str, Any]] | None,
+        *,
+        stream: bool = False,
+    ) -> GenerationCall:
+        """The call that the arguments of `generate` stand for, as far as a call can say it."""
+        system, chosen = params.get("system_message"), Params()
+        with contextlib.suppress(InvalidRequest):  # a binding may have parameters of its own forms
+            chosen = read_parameters(params).params
+        before = (Message.system(str(system)),) if system else ()
+        model = str(request_info.get("model_name") or self.model_name or self.default_model_name or "")
+        return GenerationCall((*before, Message.user(prompt)), model, chosen, stream)
 
     # ---- what the server calls
 

@@ -57,7 +57,8 @@ def typed_error(instance: str, error: BaseException) -> LollmsError:
     if isinstance(error, NotImplementedError):
         return UnsupportedFeature(f"Binding instance {instance!r} cannot do this.")
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError | json.JSONDecodeError):
-        return InvalidRequest(f"Binding instance {instance!r} refuses the request: {str(error)[:_MAX_SAID]}")
+        words = f"Binding instance {instance!r} refuses the request: {str(error)[:_MAX_SAID]}"
+        return InvalidRequest(words, status=400)  # as other backends refuse, so that a flow may ask in another way
     if isinstance(error, TimeoutError):
         return UpstreamTimeout(f"Binding instance {instance!r} took too long.")
     if isinstance(error, ConnectionError):

@@ -90,7 +90,7 @@ class NativeBinding(Binding):
         multimodal_data: list[dict[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
         """The items of one answer. Raises `InvalidRequest` and `UnsupportedFeature` for what cannot be put in."""
-        call = await self._call(prompt, params, request_info, multimodal_data, stream=False)
+        call = await self._documented_call(prompt, params, request_info, multimodal_data, stream=False)
         fold = ReplyFold()
         async with self.open(call) as batches:
             async for batch in batches:
@@ -106,7 +106,7 @@ class NativeBinding(Binding):
         multimodal_data: list[dict[str, Any]] | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """The chunks of one answer, the last of type `final` with all its items. Raises as `generate` does."""
-        call = await self._call(prompt, params, request_info, multimodal_data, stream=True)
+        call = await self._documented_call(prompt, params, request_info, multimodal_data, stream=True)
         fold = ReplyFold()
         async with self.open(call) as batches:
             async for batch in batches:
@@ -120,14 +120,15 @@ class NativeBinding(Binding):
                 yield _chunk("function_call", item["data"])
         yield _chunk("final", items)
 
-    async def _call(
+    @override
+    async def _documented_call(
         self,
         prompt: str,
-        params: dict[str, Any],
-        request_info: dict[str, Any],
+        params: Mapping[str, Any],
+        request_info: Mapping[str, Any],
         multimodal_data: Sequence[Mapping[str, Any]] | None,
         *,
-        stream: bool,
+        stream: bool = False,
     ) -> GenerationCall:
         read = read_parameters(params)
         system = (Message.system(read.system_message),) if read.system_message else ()

@@ -1,36 +1,41 @@
-"""Answers that a program can use, asked for in words: JSON, code blocks, yes or no.
+"""The documented helpers of a binding, which ask for what a program can use: JSON, code blocks, yes or no.
 
-The model is asked again when its answer cannot be used, and told why; after a few times that is an error. The check
-against a schema covers what descriptions of answers consist of: types, names, list entries and choices.
+They are the flows of `lollms_core.flows`, as everywhere. A binding that speaks in events is asked through `open`, so
+that a backend holds its answer to a schema where it can. Any other is asked through its own `generate`, as it is
+documented, and not through the gate in front of its models: a helper may be called from inside of `generate`, where
+its writer has the model already.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from lollms_core.errors import StructuredOutputError
-from lollms_core.fold import ReplyFold
+from lollms_core.errors import StructuredOutputError, UnsupportedFeature
+from lollms_core.flows.base import Flow
+from lollms_core.flows.codegen import code_blocks
+from lollms_core.flows.questions import Wanted, decide
+from lollms_core.flows.shapes import Shape
+from lollms_core.flows.spending import Limits
+from lollms_core.flows.structured import structured
+from lollms_core.text.json_schema import SchemaChecker
+from lollms_core.text.tokens import estimate
+from lollms_core.types import Batch, GenerationCall, ToolCall
+from lollms_runtime.async_drive import Sink, adrive
+from lollms_server.core.bindings.adapter import LoadedModel, documented_arguments, read_answer
 from lollms_server.core.bindings.answers import AnswerReader
 from lollms_server.utils.helpers import extract_code_blocks
 
 if TYPE_CHECKING:
     from lollms_server.core.bindings import Binding
 
-__all__ = ["Asking", "ask_codes", "ask_json", "ask_yes_no"]
+__all__ = ["Asking"]
 
 T = TypeVar("T")
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
+_OF_THE_CALL = ("messages", "tools", "response_schema")  # in the information of a request
 
 
 class Asking(NamedTuple):
@@ -42,115 +47,98 @@ class Asking(NamedTuple):
     multimodal_data: list[dict[str, Any]]
     retries: int = 2
 
-    async def until(self, prompt: str, read: Callable[[str], T]) -> T:
-        """What `read` makes of an answer; it raises ValueError for one that cannot be used.
+    @property
+    def limits(self) -> Limits:
+        """How many calls that makes."""
+        return Limits(calls=1 + max(0, self.retries))
 
-        Raises `StructuredOutputError` with the last reason when no answer could.
-        """
-        words, reason = prompt, ""
-        for _ in range(max(self.retries, 0) + 1):
-            answer = await self._answer(words)
-            try:
-                return read(answer)
-            except ValueError as error:
-                reason = str(error)
-                words = f"{prompt}\n\nYour last answer could not be used: {reason}\nIt was:\n{answer}"
-        raise StructuredOutputError(f"The model gave no answer that can be used. The last time: {reason}")
+    async def value(self, prompt: str, schema: Mapping[str, Any]) -> Any:
+        """The value that the model answers, which obeys a JSON Schema. Raises `StructuredOutputError`."""
+        told = f"It must obey this JSON Schema:\n{json.dumps(schema, ensure_ascii=False)}"
+        shape = Shape(schema, told, SchemaChecker(schema).check)
+        return (await self.run(prompt, lambda call: structured(call, shape, self.limits))).value
 
-    async def _answer(self, prompt: str) -> str:
-        result = await self.binding.generate(prompt, dict(self.params), self.request_info, self.multimodal_data)
-        reader, fold = AnswerReader(), ReplyFold()
-        fold.add(reader.whole(result))
-        fold.add(reader.end())
-        if reader.failure is not None:
-            raise reader.failure
-        return fold.done().text
+    async def yes_no(self, question: str) -> bool:
+        """Whether the model says yes. Raises `StructuredOutputError` when it says neither yes nor no."""
+        wanted = Wanted(limits=self.limits)
+        return (await self.run(question, lambda call: decide(call, question, wanted=wanted))).answer
 
-
-async def ask_json(asking: Asking, prompt: str, schema: Mapping[str, Any]) -> Any:
-    """The value that the model answers, which obeys the schema. Raises `StructuredOutputError`."""
-
-    def read(answer: str) -> Any:
-        value = _json_in(answer)
-        _check(value, schema, "the answer")
-        return value
-
-    described = json.dumps(schema, ensure_ascii=False)
-    return await asking.until(
-        f"{prompt}\n\nAnswer with JSON alone, in one code block, that obeys this JSON Schema:\n{described}", read
-    )
-
-
-async def ask_codes(asking: Asking, prompt: str) -> list[dict[str, Any]]:
-    """The code blocks of the answer, at least one, all complete. Raises `StructuredOutputError`."""
-
-    def read(answer: str) -> list[dict[str, Any]]:
-        blocks = extract_code_blocks(answer)
-        if not blocks:
-            raise ValueError("there is no code block in it.")
-        if not blocks[-1]["is_complete"]:
-            raise ValueError("its last code block is not closed.")
+    async def codes(self, prompt: str) -> list[dict[str, Any]]:
+        """The code blocks of an answer, at least one, all of them closed. Raises `StructuredOutputError`."""
+        found = await self.run(prompt, code_blocks, self.limits.calls)
+        blocks = extract_code_blocks(found.reply.text)
+        if not blocks or not blocks[-1]["is_complete"]:
+            raise _no_more(self.limits.calls)
         return blocks
 
-    return await asking.until(
-        f"{prompt}\n\nPut all code in Markdown code blocks that name the language behind the opening fence.", read
-    )
+    async def run(self, prompt: str, make: Callable[[GenerationCall], Flow[T]], most: int | None = None) -> T:
+        """The result of a flow about a prompt, of `most` calls where the flow itself has no limit.
+
+        Nobody sees anything of it but who awaits it.
+        """
+        call = await self.binding._documented_call(prompt, self.params, self.request_info, self.multimodal_data)
+        return await adrive(make(call), _Ports(self, call, most), _unseen)
 
 
-async def ask_yes_no(asking: Asking, question: str) -> bool:
-    """Whether the model says yes. Raises `StructuredOutputError` when it says neither yes nor no."""
+class _Ports:
+    """The ports of the async driver; `first` is the call that the flow began with, `most` how many it may make."""
 
-    def read(answer: str) -> bool:
-        words = "".join(each if each.isalpha() else " " for each in answer.lower()).split()
-        said = [word for word in words if word in ("yes", "no")]
-        if words[:1] == ["yes"] or (said and set(said) == {"yes"}):
-            return True
-        if words[:1] == ["no"] or (said and set(said) == {"no"}):
-            return False
-        raise ValueError("it says neither yes nor no.")
+    def __init__(self, asking: Asking, first: GenerationCall, most: int | None) -> None:
+        self._asking = asking
+        self._first = first
+        self._most = most
+        self._calls = 0
 
-    return await asking.until(f"{question}\n\nAnswer with one word: yes or no.", read)
+    @contextlib.asynccontextmanager
+    async def open(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
+        binding = self._asking.binding
+        if call.tools and binding._is_documented:
+            raise UnsupportedFeature("Few documented bindings look at tools, so none is asked to answer with one.")
+        if self._calls == self._most:
+            raise _no_more(self._calls)
+        self._calls += 1
+        async with self._generated(call) if binding._is_documented else binding.open(call) as batches:
+            yield batches
 
+    async def tool(self, call: ToolCall, sink: Sink) -> str:
+        raise UnsupportedFeature(f"A binding runs no functions; {call.name!r} is not run for it.")
 
-def _json_in(answer: str) -> Any:
-    """The JSON of an answer: all of it, its first code block, or the first object or list in it."""
-    blocks = extract_code_blocks(answer)
-    for text in (answer, *(block["content"] for block in blocks)):
+    async def count(self, text: str) -> int:
+        binding = self._asking.binding
+        return estimate(text) if binding._is_documented else (await binding.token_count(text)).count
+
+    @contextlib.asynccontextmanager
+    async def _generated(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
+        async with contextlib.aclosing(self._batches(call)) as batches:
+            yield batches
+
+    async def _batches(self, call: GenerationCall) -> AsyncGenerator[Batch, None]:
+        asking, instance = self._asking, self._asking.binding.binding_instance_name
+        named = documented_arguments(call, LoadedModel(call.model, *asking.binding.default_sizes), instance)
+        params, usual = dict(asking.params), self._first.params.given()
+        params |= {name: value for name, value in call.params.given().items() if usual.get(name) != value}
+        if "system_message" in named["params"]:
+            params["system_message"] = named["params"]["system_message"]
+        own = {name: value for name, value in asking.request_info.items() if name not in _OF_THE_CALL}
+        info = {**named["request_info"], **own}
         try:
-            return json.loads(text)
-        except ValueError:
-            continue
-    for text in (*(block["content"] for block in blocks), answer):
-        starts = [place for place in (text.find("{"), text.find("[")) if place >= 0]
-        if starts:
-            try:
-                return json.JSONDecoder().raw_decode(text, min(starts))[0]
-            except ValueError:
-                continue
-    raise ValueError("there is no valid JSON in it.")
+            result = await asking.binding.generate(named["prompt"], params, info, asking.multimodal_data)
+        except UnsupportedFeature:
+            raise
+        except NotImplementedError as error:  # what its writer raises for a schema, so that it is asked in words
+            raise UnsupportedFeature(f"Binding instance {instance!r} cannot do this.") from error
+        reader = AnswerReader(call.model)
+        batch, failure = read_answer(reader, [(False, result)], instance)
+        yield batch
+        if failure is not None:
+            raise failure
+        yield reader.end()
 
 
-def _check(value: Any, schema: Mapping[str, Any], where: str) -> None:
-    """Raises ValueError naming the place that does not obey."""
-    wanted = schema.get("type")
-    kinds = [wanted] if isinstance(wanted, str) else wanted or []
-    if kinds and not any(_is(value, kind) for kind in kinds):
-        raise ValueError(f"{where} must be of type {' or '.join(kinds)}.")
-    if "enum" in schema and value not in schema["enum"]:
-        raise ValueError(f"{where} must be one of {schema['enum']}.")
-    if isinstance(value, dict):
-        for name in schema.get("required") or ():
-            if name not in value:
-                raise ValueError(f"{where} has no {name!r}.")
-        for name, part in (schema.get("properties") or {}).items():
-            if name in value and isinstance(part, Mapping):
-                _check(value[name], part, f"{where}[{name!r}]")
-    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        for place, each in enumerate(value):
-            _check(each, schema["items"], f"{where}[{place}]")
+async def _unseen(batch: Batch) -> None:
+    """A helper shows nothing."""
 
 
-def _is(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    return isinstance(value, _TYPES.get(kind, (object,)))
+def _no_more(calls: int) -> StructuredOutputError:
+    times = "one call" if calls == 1 else f"{calls} calls"
+    return StructuredOutputError(f"The model gave no code block that is complete, in {times}.")

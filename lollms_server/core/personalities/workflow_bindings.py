@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequenc
 from typing import Any, TypeVar
 
 import msgspec
+from typing_extensions import override
 
-from lollms_core.errors import InvalidRequest
+from lollms_core.errors import LollmsError
+from lollms_core.flows.base import Flow
 from lollms_core.protocols.lollms_input import InputData, InputItem, messages_of
 from lollms_core.protocols.lollms_wire import reply_output
 from lollms_core.types import Event, GenerationCall, Message, Params, Reply, TextDelta
@@ -22,7 +24,10 @@ from lollms_server.core.bindings import Binding
 from lollms_server.core.bindings.adapter import translated
 from lollms_server.core.bindings.instances import Card
 from lollms_server.core.parameters import read_parameters
+from lollms_server.core.personalities.workflow_asking import scripts_fault
 from lollms_server.core.personalities.workflow_calls import Calls, ScriptCall
+from lollms_server.core.personalities.workflow_flows import AT_ONCE, ScriptTool, run_flow
+from lollms_server.core.personalities.workflow_operations import ScriptOperations
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.scheduler import GPU
 
@@ -31,6 +36,7 @@ __all__ = ["Answer", "ScriptBinding", "ScriptBindings", "ScriptFunctions", "Scri
 T = TypeVar("T")
 
 _KINDS = {"text": "ttt", "image": "tti", "audio": "tts", "video": "ttv"}
+_NO_EFFECT = ("debug", "raise_errors")  # arguments of the client's operations; here errors are always raised
 _LEFT_OUT = ("user_prompt", "system_context")
 
 
@@ -46,7 +52,7 @@ class Answer(list[dict[str, Any]]):
         return self.text
 
 
-class ScriptBinding:
+class ScriptBinding(ScriptOperations):
     """One binding instance. What a script leaves out of a call is taken from its request: the model, the parameters."""
 
     def __init__(self, calls: Calls, name: str, binding: Binding) -> None:
@@ -124,10 +130,8 @@ class ScriptBinding:
         items = [_input(item) for item in data or ()]
         turns = [item for item in items if item.type != "text" or item.role not in _LEFT_OUT]
         turns.append(InputItem("text", "user_prompt", prompt))
-        try:
+        with scripts_fault():
             messages = messages_of(turns)
-        except InvalidRequest as error:
-            raise ValueError(error.message) from error
         before = (Message.system(system),) if system else ()
         # The name of a model in the request's own information is one of the request's own binding.
         foreign = info.get("binding_instance_name") not in (None, self.binding_instance_name)
@@ -139,10 +143,8 @@ class ScriptBinding:
         asked = self._calls.call
         if given is None:
             return asked.params, "\n\n".join(m.text for m in asked.messages if m.role == "system" and m.text)
-        try:
+        with scripts_fault():
             read = read_parameters(given)
-        except InvalidRequest as error:
-            raise ValueError(error.message) from error
         return read.params, read.system_message
 
     def _kind(self, info: Mapping[str, Any], foreign: bool) -> str:
@@ -152,6 +154,41 @@ class ScriptBinding:
             asked = None if foreign else info.get("generation_type")
             return str(asked or self._calls.context.generation_type)
         return next((_KINDS[output] for output in outputs if output in _KINDS), "ttt")
+
+    # ---- operations of several calls
+
+    @override
+    def _question(
+        self, prompt: str, params: Mapping[str, Any], images: Sequence[Any] | None = None, system: str | None = None
+    ) -> GenerationCall:
+        if "callback" in params or "streaming_callback" in params:
+            raise TypeError("an operation of a script has no callback: the caller of the request sees its steps")
+        defaults, usual = self._params(None)
+        chosen, own = self._params({name: value for name, value in params.items() if name not in _NO_EFFECT})
+        call = self._call(prompt, {}, None, self._calls.call.stream, images).call
+        before = (own or usual) if system is None else system
+        messages = (*((Message.system(before),) if before else ()), *call.messages)
+        return msgspec.structs.replace(call, messages=messages, params=chosen.over(defaults))
+
+    @override
+    async def _run(self, call: GenerationCall, flow: Flow[T], tools: Mapping[str, ScriptTool] | None = None) -> T:
+        return await run_flow(self._calls, self.binding_instance_name, call.model, flow, tools)
+
+    @property
+    @override
+    def _at_once(self) -> int:
+        return self._binding.capacity or AT_ONCE
+
+    @override
+    async def _context_size(self, given: int | None) -> int:
+        wanted = self._params(None)[0].ctx_size if given is None else given
+        if wanted is not None:
+            return wanted
+        info: Any = None
+        with contextlib.suppress(LollmsError):
+            info = await self.get_model_info()
+        size = info.get("context_size") if isinstance(info, Mapping) else None
+        return size if isinstance(size, int) and size > 0 else self._binding.default_sizes[0]
 
     # ---- the other documented methods
 

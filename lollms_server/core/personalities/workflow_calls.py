@@ -9,8 +9,9 @@ calls end with the run they belong to, also when the script will not hear of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -106,21 +107,9 @@ class Calls:
 
     async def ask(self, instance: str, call: GenerationCall, kind: str, items: Sequence[InputData]) -> ScriptCall:
         """Begin a call; `kind` is the type of generation, `items` the input beside the conversation."""
-        if self._closed:
-            # A script that catches everything must not run in circles on the event loop.
-            await asyncio.sleep(_STOPPED)
-            raise asyncio.CancelledError("the request has ended")
-        about = RequestContext(
-            self.context.id,
-            key=self.context.key,
-            observer=LogObserver(LOG),
-            instance=instance,
-            model=call.model,
-            stream=call.stream,
-            generation_type=kind,
-        )
-        about.personality, about.functions, about.items = self.context.personality, self.context.functions, items
-        asked = ScriptCall(self._show, stream=call.stream)
+        await self._open()
+        about = self.about(instance, call, kind, items)
+        asked = ScriptCall(self.show, stream=call.stream)
         task = self._loop.create_task(self._answered(instance, call, about, asked))
         asked.begin(task)
         self._running.add(task)
@@ -142,9 +131,7 @@ class Calls:
                 finally:
                     self._cards -= 1
 
-        if self._closed:
-            await asyncio.sleep(_STOPPED)
-            raise asyncio.CancelledError("the request has ended")
+        await self._open()
         task = self._loop.create_task(holding())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -166,10 +153,33 @@ class Calls:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _answered(self, instance: str, call: GenerationCall, about: RequestContext, asked: ScriptCall) -> Reply:
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work of several calls. It ends with the run, and with whoever waits for it."""
+        try:
+            await self._open()
+        except asyncio.CancelledError:
+            work.close()
+            raise
+        task = self._loop.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # who waited for it may be gone
+
+    @contextlib.asynccontextmanager
+    async def leased(self, instance: str, call: GenerationCall, about: RequestContext) -> AsyncIterator[Binding]:
+        """A binding that may be asked inside the block, as soon as there is a place for the call.
+
+        Raises `NotFound`, `InstanceUnavailable`, `QueueTimeout`, and `WorkflowFailed` where it would wait for ever.
+        """
+        await self._open()
         binding = await self.binding(instance)
         resources = resources_of(instance, binding, call.model)
-        if self._cards and GPU in resources:
+        if self.has_card and GPU in resources:
             raise WorkflowFailed("The script asks a model that needs the graphics card while it holds the card itself.")
         lease = self.house.scheduler.lease(
             resources,
@@ -177,14 +187,59 @@ class Calls:
             request_id=self.context.id,
             on_position=self._moved,
         )
-        CURRENT.set(about)  # in this task only
-        async with lease:
-            self.context.position = None
-            reply = await adrive(answer(call), _Direct(binding), asked.take, about.observer)
+        mine = CURRENT.set(about)  # in this task only
+        try:
+            async with lease:
+                self.context.position = None
+                yield binding
+        finally:
+            CURRENT.reset(mine)
+
+    def about(
+        self, instance: str, call: GenerationCall, kind: str = "ttt", items: Sequence[InputData] = ()
+    ) -> RequestContext:
+        """What documented bindings are told of a call; `kind` and `items` as in `ask`."""
+        about = RequestContext(
+            self.context.id,
+            key=self.context.key,
+            observer=LogObserver(LOG),
+            instance=instance,
+            model=call.model,
+            stream=call.stream,
+            generation_type=kind,
+        )
+        about.personality, about.functions, about.items = self.context.personality, self.context.functions, items
+        return about
+
+    def add(self, reply: Reply, model: str) -> None:
+        """One more call is complete; `model` is what it asked for."""
         self.usage = reply.usage if self.usage is None else self.usage + reply.usage
         self.receipt += tuple(item for item in reply.receipt if item not in self.receipt)
-        self.model = reply.model or call.model or self.model
+        self.model = reply.model or model or self.model
+
+    @property
+    def has_card(self) -> bool:
+        """Whether the script itself holds the graphics card."""
+        return self._cards > 0
+
+    async def show(self, batch: Batch) -> None:
+        """Let the caller see how a call gets on; what the model says is for the script."""
+        shown = tuple(event for event in batch if isinstance(event, Progress | Notice))
+        if shown:
+            await self._show(shown)
+
+    async def _answered(self, instance: str, call: GenerationCall, about: RequestContext, asked: ScriptCall) -> Reply:
+        async with self.leased(instance, call, about) as binding:
+            reply = await adrive(answer(call), _Direct(binding), asked.take, about.observer)
+        self.add(reply, call.model)
         return reply if reply.model else msgspec.structs.replace(reply, model=call.model)
+
+    async def _open(self) -> None:
+        """Raises when the run is over."""
+        if self._closed:
+            # A script that catches everything must not run in circles on the event loop.
+            await asyncio.sleep(_STOPPED)
+            raise asyncio.CancelledError("the request has ended")
 
     async def _moved(self, position: int) -> None:
         self.context.position = position
@@ -192,7 +247,7 @@ class Calls:
 
 
 class ScriptCall:
-    """One call under way. The caller sees how it gets on; what the model says is for the script."""
+    """One call under way; `show` lets the caller see how it gets on."""
 
     def __init__(self, show: Sink, *, stream: bool) -> None:
         self._show = show
@@ -214,9 +269,7 @@ class ScriptCall:
 
     async def take(self, batch: Batch) -> None:
         """The sink of the answer."""
-        shown = [event for event in batch if isinstance(event, Progress | Notice)]
-        if shown:
-            await self._show(tuple(shown))
+        await self._show(batch)
         if not self._stream:
             return
         for event in batch:

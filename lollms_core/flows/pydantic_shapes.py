@@ -1,4 +1,4 @@
-"""The shapes that callers ask for: templates and schemas (see `lollms_core.flows.shapes`), and pydantic classes.
+"""The shapes of pydantic classes, beside those of `lollms_core.flows.shapes`.
 
 pydantic itself is not imported here: a class of its has all that is needed.
 """
@@ -16,6 +16,8 @@ from lollms_core.flows.shapes import Shape, shape_of
 
 __all__ = ["any_shape", "pydantic_shape"]
 
+_MOST = 8  # wrong fields that are told at once
+
 
 def any_shape(given: Any, *, describe: bool = True) -> Shape:
     """The shape of a template, a JSON Schema, JSON text of either, or a pydantic class, whose values are dictionaries.
@@ -23,12 +25,12 @@ def any_shape(given: Any, *, describe: bool = True) -> Shape:
     Without `describe` the prompt is not told of it. Raises `InvalidRequest` for what is no shape, and TypeError for
     what could not be one.
     """
-    if _is_pydantic(given):
+    if isinstance(given, (Mapping, str)):
+        shape = shape_of(given)
+    elif _is_pydantic(given if isinstance(given, type) else type(given)):
         shape = pydantic_shape(given)
         make = shape.read
         shape = msgspec.structs.replace(shape, read=lambda value: make(value).model_dump(mode="json", by_alias=True))
-    elif isinstance(given, (Mapping, str)):
-        shape = shape_of(given)
     else:
         kind = type(given).__name__
         raise TypeError(f"schema must be a dictionary, a JSON text or a pydantic class, not {kind}")
@@ -48,7 +50,24 @@ def pydantic_shape(model: Any, *, describe: bool = True) -> Shape:
     except Exception as error:
         raise InvalidRequest(f"{kind.__name__} has no JSON Schema: {error}", param="pydantic_model") from error
     told = f"It must obey this JSON Schema:\n{json.dumps(schema, ensure_ascii=False)}"
-    return Shape(schema, told if describe else "", kind.model_validate)
+    return Shape(schema, told if describe else "", lambda value: _made(kind, value))
+
+
+def _made(kind: Any, value: Any) -> Any:
+    """The instance that a value describes. Raises `ValueError`, in a sentence for the model."""
+    try:
+        return kind.model_validate_json(json.dumps(value, ensure_ascii=False))
+    except Exception as error:  # the validators of a class may raise anything, and mean that the value is wrong
+        raise ValueError(_words(error)) from error
+
+
+def _words(error: Exception) -> str:
+    """What pydantic says of a value, one wrong field after the other."""
+    errors = getattr(error, "errors", None)
+    if not callable(errors):
+        return f"{type(error).__name__}: {error}"
+    wrong = [(".".join(str(step) for step in each.get("loc", ())), each.get("msg", "")) for each in errors()[:_MOST]]
+    return "; ".join(f"at {place}, {words}" if place else str(words) for place, words in wrong)
 
 
 def _is_pydantic(given: Any) -> bool:
