@@ -9,7 +9,14 @@ from typing import Any, ParamSpec, TypeVar
 from lollms_client.async_stream import AsyncStream
 from lollms_client.callbacks import AsyncCallbackSink, StreamingCallback
 from lollms_client.calls import Asked, PreparedCall
-from lollms_client.generation import callback_failed, documented_text, is_of_the_callback
+from lollms_client.generation import (
+    callback_failed,
+    documented_text,
+    is_mistake,
+    is_of_the_callback,
+    log_failure,
+    mark_stopped,
+)
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.native_binding import NativeBinding
 from lollms_client.ports import AsyncBindingPorts, Tools
@@ -22,7 +29,7 @@ from lollms_runtime.async_drive import Sink, adrive
 from lollms_runtime.observe import NOTHING, Observer
 from lollms_runtime.threads import run_in_thread
 
-__all__ = ["call", "close_binding", "complete", "error_result", "open_stream", "run", "text_or_error"]
+__all__ = ["call", "close_binding", "complete", "error_result", "failure", "open_stream", "run", "text_or_error"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,6 +127,7 @@ async def _shown(
         if failure is not None:
             raise callback_failed(failure, reply) from failure
         if stopped is None:
+            mark_stopped(error)
             raise
         return stopped(reply)
     if failure is not None:
@@ -155,6 +163,13 @@ async def error_result(error: LollmsError, callback: StreamingCallback | None, *
     if raise_errors:
         raise error
     return as_dict(error)
+
+
+async def failure(error: LollmsError, callback: StreamingCallback | None, *, raise_errors: bool) -> None:
+    """Tell the callback of an error, or the log; see `generation.failure`."""
+    await error_result(error, callback, raise_errors=raise_errors or is_mistake(error))
+    if callback is None:
+        log_failure(error)
 
 
 async def _answer(asked: Asked, prepared: PreparedCall | None, sink: Sink, observer: Observer) -> Reply:

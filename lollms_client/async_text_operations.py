@@ -5,15 +5,15 @@ Made from `text_operations.py` by `python -m release.async_client`; changes belo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lollms_client.async_generation import call, error_result, run
 from lollms_client.client_base import ClientBase
 from lollms_client.images import ImageSource
 from lollms_client.ports import Tools
-from lollms_core.errors import LollmsError
+from lollms_core.errors import Cancelled, LollmsError, ModelLoadFailed
 from lollms_core.flows.base import Flow
 from lollms_core.flows.rolling_words import AGGREGATE, CONCLUDE, FIND, UPDATE, Task
 from lollms_core.types import GenerationCall, Reply
@@ -112,9 +112,8 @@ class AsyncTextOperations(ClientBase):
         try:
             asked = self._question("", params, callback, system=system_prompt)
             context = asked.params.get("ctx_size")
-            if context is None and is_long(text):  # the binding may have to ask for it, or load the model
-                with suppress(NotImplementedError):
-                    context = await call(self._need().get_ctx_size)
+            if context is None and is_long(text):
+                context = await self._known_context()
             known = extent.within(context, self._need().parallel_calls)
             reply = await run(
                 asked,
@@ -127,6 +126,19 @@ class AsyncTextOperations(ClientBase):
             await error_result(error, callback, raise_errors=True)
             raise
         return reply.text
+
+    async def _known_context(self) -> object:
+        """What the binding says of its model's context, which it may have to ask for; None where it cannot.
+
+        Raises `ModelLoadFailed` where it had to load the model.
+        """
+        try:
+            return await call(self._need().get_ctx_size)
+        except (Cancelled, ModelLoadFailed):
+            raise
+        except Exception as error:  # whoever wrote the binding; what is wrong with it, the first call will say
+            logging.getLogger("lollms_client").debug("The binding does not know its model's context: %r", error)
+            return None
 
     # ---- long texts, one part after another
 
@@ -251,8 +263,8 @@ class AsyncTextOperations(ClientBase):
         try:
             asked = self._question("", {**params, "ctx_size": sizes.context}, callback, system=system_prompt)
             context = asked.params.get("ctx_size")
-            if context is None and reads:  # the binding may have to ask for it, or load the model
-                context = await call(self._need().get_ctx_size)
+            if context is None and reads:
+                context = await self._known_context()
             known = sizes.within(context)
             reply = await run(
                 asked, lambda p: flow(p.call, known), callback, self.observer, stopped=lambda reply: reply, tools=tools

@@ -7,6 +7,7 @@ from it by exchanging the one module for the other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,7 +16,7 @@ from lollms_client.calls import Asked, PreparedCall
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
 from lollms_client.ports import BindingPorts, Tools
 from lollms_client.stream import Stream
-from lollms_core.errors import CallbackFailed, LollmsError, as_dict
+from lollms_core.errors import CallbackFailed, Cancelled, InvalidRequest, LollmsError, as_dict
 from lollms_core.flows.answer import answer
 from lollms_core.flows.base import Flow
 from lollms_core.flows.steps import announced
@@ -31,7 +32,11 @@ __all__ = [
     "complete",
     "documented_text",
     "error_result",
+    "failure",
+    "is_mistake",
     "is_of_the_callback",
+    "log_failure",
+    "mark_stopped",
     "open_stream",
     "run",
     "text_or_error",
@@ -39,6 +44,8 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_CALLBACK = "streaming_callback"
 
 
 def call(method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -123,6 +130,7 @@ def _result_of_stopped(stream: Stream[T], stopped: Callable[[Reply], T] | None, 
         return stream.result()
     except LollmsError as error:
         if stopped is None:
+            mark_stopped(error)
             raise
         reply = error.partial or Reply(finish_reason="cancelled")
         return stopped(reply if sink is None else sink.shown_of(reply))
@@ -161,9 +169,40 @@ def error_result(error: LollmsError, callback: StreamingCallback | None, *, rais
     return as_dict(error)
 
 
+def failure(error: LollmsError, callback: StreamingCallback | None, *, raise_errors: bool) -> None:
+    """As `error_result`, for a method whose value on failure does not say why: without a callback, the log does.
+
+    A mistake in the arguments is raised in any case: no other call with them could go better.
+    """
+    error_result(error, callback, raise_errors=raise_errors or is_mistake(error))
+    if callback is None:
+        log_failure(error)
+
+
+def is_mistake(error: LollmsError) -> bool:
+    """Whether the arguments were refused before anything was sent."""
+    return type(error) is InvalidRequest and error.status is None
+
+
+def log_failure(error: LollmsError) -> None:
+    """Say in the log why something failed."""
+    logging.getLogger("lollms_client").warning("%s (%s)", error.message or type(error).__name__, error.code)
+
+
 def is_of_the_callback(error: LollmsError) -> bool:
-    """Whether the streaming callback itself raised it, and not another function of the caller's, which has a name."""
+    """Whether it comes of the streaming callback, which knows of it then: it has raised, or has stopped the work.
+
+    Another function of the caller's that has raised has a name, and a stop by anybody else has none.
+    """
+    if isinstance(error, Cancelled):
+        return error.param == _CALLBACK
     return isinstance(error, CallbackFailed) and not error.param
+
+
+def mark_stopped(error: LollmsError) -> None:
+    """Say of the error of stopped work that it was the streaming callback which has stopped it."""
+    if isinstance(error, Cancelled):
+        error.param = _CALLBACK
 
 
 def documented_text(reply: Reply) -> str:

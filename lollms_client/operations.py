@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lollms_client.calls import Asked
-from lollms_client.generation import error_result, run
+from lollms_client.generation import error_result, failure, run
 from lollms_client.images import ImageSource
 from lollms_client.text_operations import TextOperations
-from lollms_core.errors import Cancelled, LollmsError, StructuredOutputError
+from lollms_core.errors import LollmsError, StructuredOutputError
 
 if TYPE_CHECKING:
     from lollms_core.flows.shapes import Shape
@@ -33,13 +33,14 @@ class Operations(TextOperations):
         self,
         prompt: str,
         images: Sequence[ImageSource] | None = None,
-        schema: Mapping[str, Any] | str | type | None = None,
+        schema: Mapping[str, Any] | Sequence[Any] | type | None = None,
         system_prompt: str | None = None,
         max_retries: int = 2,
         use_override: bool = False,
         *,
-        output_format: Mapping[str, Any] | str | type | None = None,
+        output_format: Mapping[str, Any] | Sequence[Any] | type | None = None,
         streaming_callback: Callable[..., Any] | None = None,
+        callback: Callable[..., Any] | None = None,
         raise_errors: bool | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -60,7 +61,7 @@ class Operations(TextOperations):
         from lollms_core.flows.pydantic_shapes import any_shape
 
         given = schema if output_format is None else output_format
-        callback = streaming_callback or self.default_streaming_callback
+        callback = streaming_callback or callback or self.default_streaming_callback
         return self._structured(
             any_shape(given, describe=not use_override),
             self._question(prompt, kwargs, callback, system=system_prompt, images=images),
@@ -79,13 +80,14 @@ class Operations(TextOperations):
         use_override: bool = False,
         *,
         streaming_callback: Callable[..., Any] | None = None,
+        callback: Callable[..., Any] | None = None,
         raise_errors: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """As `generate_structured_content`, for a pydantic class: an instance of it, or None."""
         from lollms_core.flows.pydantic_shapes import pydantic_shape
 
-        callback = streaming_callback or self.default_streaming_callback
+        callback = streaming_callback or callback or self.default_streaming_callback
         return self._structured(
             pydantic_shape(pydantic_model, describe=not use_override),
             self._question(prompt, kwargs, callback, system=system_prompt, images=images),
@@ -120,9 +122,10 @@ class Operations(TextOperations):
         """One block of code, without what stands around it; None where the model gives none.
 
         `language` is asked for, and chosen if there are several blocks: the first of it that is closed ends the call.
-        Without one, commands for a shell beside other code are passed over; where nothing fits, it is the last block.
-        `template` is code to follow. `code_tag_format` is "markdown" or "html", in which the model is to write. A block
-        that is cut off is continued and joined. `debug` has no effect.
+        Without one, commands for a shell beside other code are passed over, and so are examples of use, which come
+        later; where nothing fits, it is the last block. `template` is code to follow. `code_tag_format` is "markdown"
+        or "html", in which the model is to write; entities stay as it wrote them. A block that is cut off is continued
+        and joined. `debug` has no effect.
 
         A callback gets the answer as it comes, and what continuations add; when it returns False, the code so far is
         returned. On failure it gets `MSG_TYPE_EXCEPTION`, and None is returned; with `raise_errors` the error is
@@ -151,7 +154,7 @@ class Operations(TextOperations):
                 stopped=lambda reply: Codes((), reply),
             )
         except LollmsError as error:
-            error_result(error, callback, raise_errors=self._raises(raise_errors))
+            failure(error, callback, raise_errors=self._raises(raise_errors))
             return None
         return found.reply.text or None
 
@@ -202,7 +205,7 @@ class Operations(TextOperations):
                 stopped=lambda reply: codes_so_far(reply, code_tag_format),
             )
         except LollmsError as error:
-            error_result(error, callback, raise_errors=self._raises(raise_errors))
+            failure(error, callback, raise_errors=self._raises(raise_errors))
             return []
         return list(found.blocks)
 
@@ -304,7 +307,7 @@ class Operations(TextOperations):
             found = run(asked, lambda p: decide(p.call, question, context, wanted), callback, self.observer)
         except LollmsError as error:
             unanswered = isinstance(error, StructuredOutputError)
-            error_result(error, callback, raise_errors=self._raises(raise_errors) or not unanswered)
+            failure(error, callback, raise_errors=self._raises(raise_errors) or not unanswered)
             found = Verdict(False)
         return {"answer": found.answer, "explanation": found.explanation} if return_explanation else found.answer
 
@@ -325,10 +328,10 @@ class Operations(TextOperations):
     ) -> Any:
         """The index of the best of the answers, from 0; with `return_explanation` `{"index": int, "explanation": str}`.
 
-        The other arguments are as in `yes_no`; answers that are no text are written as `str` writes them. On failure,
-        or when the callback stops it, the callback gets `MSG_TYPE_EXCEPTION` and the index is -1; with `raise_errors`
-        the error is raised. Costs as `yes_no`, and nothing where there is one answer and no explanation is wanted.
-        Raises TypeError for `possible_answers` that are no list.
+        The other arguments are as in `yes_no`; answers that are no text are written as `str` writes them. On failure
+        the callback gets `MSG_TYPE_EXCEPTION` and the index is -1, as it is when the callback stops it; with
+        `raise_errors` the error is raised. Costs as `yes_no`, and nothing where there is one answer and no explanation
+        is wanted. Raises TypeError for `possible_answers` that are no list.
         """
         from lollms_core.flows.questions import Choice, Wanted, choose
         from lollms_core.text.choices import answers_of
@@ -339,7 +342,7 @@ class Operations(TextOperations):
         try:
             found = run(asked, lambda p: choose(p.call, question, answers, context, wanted), callback, self.observer)
         except LollmsError as error:
-            error_result(error, callback, raise_errors=self._raises(raise_errors))
+            failure(error, callback, raise_errors=self._raises(raise_errors))
             found = Choice(-1)
         return {"index": found.index, "explanation": found.explanation} if return_explanation else found.index
 
@@ -373,7 +376,7 @@ class Operations(TextOperations):
         try:
             found = run(asked, lambda p: rank(p.call, question, answers, context, wanted), callback, self.observer)
         except LollmsError as error:
-            error_result(error, callback, raise_errors=self._raises(raise_errors))
+            failure(error, callback, raise_errors=self._raises(raise_errors))
             found = Ranking(())
         ranking = {"ranking": list(found.ranking)}
         return {**ranking, "explanations": list(found.explanations)} if return_explanation else ranking
@@ -396,7 +399,6 @@ class Operations(TextOperations):
         try:
             found = run(asked, lambda p: structured(p.call, shape, limits, JsonView), callback, self.observer)
         except LollmsError as error:
-            told = None if isinstance(error, Cancelled) else callback  # which knows, since it stopped the work itself
-            error_result(error, told, raise_errors=self._raises(raise_errors))
+            failure(error, callback, raise_errors=self._raises(raise_errors))
             return None
         return found.value

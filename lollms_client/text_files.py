@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from lollms_core.errors import InvalidRequest, PayloadTooLarge, StorageError
 
-__all__ = ["MOST", "FileSource", "paths_of", "read_text_file"]
+__all__ = ["MOST", "FileSource", "paths_of", "read_text_file", "wide_encoding"]
 
 FileSource: TypeAlias = "str | os.PathLike[str]"
 
@@ -67,9 +67,13 @@ def read_text_file(path: str) -> str:
     return _decoded(data, shown)
 
 
+def wide_encoding(data: bytes) -> str:
+    """The encoding that a byte order mark tells of, "" for none and for that of UTF-8."""
+    return next((name for mark, name in _WIDE if data.startswith(mark)), "")
+
+
 def _decoded(data: bytes, shown: str) -> str:
-    wide = next((name for mark, name in _WIDE if data.startswith(mark)), "")
-    if wide:
+    if wide := wide_encoding(data):
         raise InvalidRequest(f"{shown} is {wide}, and only UTF-8 is read. Save it as UTF-8.", param="files")
     try:
         text = data.decode("utf-8-sig")

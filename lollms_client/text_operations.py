@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lollms_client.client_base import ClientBase
 from lollms_client.generation import call, error_result, run
 from lollms_client.images import ImageSource
 from lollms_client.ports import Tools
-from lollms_core.errors import LollmsError
+from lollms_core.errors import Cancelled, LollmsError, ModelLoadFailed
 from lollms_core.flows.base import Flow
 from lollms_core.flows.rolling_words import AGGREGATE, CONCLUDE, FIND, UPDATE, Task
 from lollms_core.types import GenerationCall, Reply
@@ -110,9 +110,8 @@ class TextOperations(ClientBase):
         try:
             asked = self._question("", params, callback, system=system_prompt)
             context = asked.params.get("ctx_size")
-            if context is None and is_long(text):  # the binding may have to ask for it, or load the model
-                with suppress(NotImplementedError):
-                    context = call(self._need().get_ctx_size)
+            if context is None and is_long(text):
+                context = self._known_context()
             known = extent.within(context, self._need().parallel_calls)
             reply = run(
                 asked,
@@ -125,6 +124,19 @@ class TextOperations(ClientBase):
             error_result(error, callback, raise_errors=True)
             raise
         return reply.text
+
+    def _known_context(self) -> object:
+        """What the binding says of its model's context, which it may have to ask for; None where it cannot.
+
+        Raises `ModelLoadFailed` where it had to load the model.
+        """
+        try:
+            return call(self._need().get_ctx_size)
+        except (Cancelled, ModelLoadFailed):
+            raise
+        except Exception as error:  # whoever wrote the binding; what is wrong with it, the first call will say
+            logging.getLogger("lollms_client").debug("The binding does not know its model's context: %r", error)
+            return None
 
     # ---- long texts, one part after another
 
@@ -249,8 +261,8 @@ class TextOperations(ClientBase):
         try:
             asked = self._question("", {**params, "ctx_size": sizes.context}, callback, system=system_prompt)
             context = asked.params.get("ctx_size")
-            if context is None and reads:  # the binding may have to ask for it, or load the model
-                context = call(self._need().get_ctx_size)
+            if context is None and reads:
+                context = self._known_context()
             known = sizes.within(context)
             reply = run(
                 asked, lambda p: flow(p.call, known), callback, self.observer, stopped=lambda reply: reply, tools=tools

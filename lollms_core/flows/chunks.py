@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import msgspec
 
-from lollms_core.errors import InvalidRequest, MissingDependency, UnsupportedFeature
+from lollms_core.errors import Cancelled, InvalidRequest, LollmsError
 from lollms_core.flows.base import Flow, count
 from lollms_core.text.chunking import cut_at, next_cut, start_at
 from lollms_core.text.tokens import estimate
 
-__all__ = ["Chunk", "Chunks", "Measure", "check_sizes", "chunked"]
+__all__ = ["Chunk", "Chunks", "Measure", "check_sizes", "chunked", "cut_to"]
 
 _NEARLY = 0.97  # of what fits: how much is aimed at, since an estimate is never quite right
+_PERHAPS = 1.1  # times what may fit: how much is counted when it is all that is left of the text,
+_WHOLE = 2.0  # and when it is the whole text: then nothing is known of it yet, and it matters whether it is one chunk
 _MORE = 1.2  # how much longer a chunk could be before it is worth another count
 _FIRST = 3  # characters of a token, before anything is known
+_TELLING = 32  # tokens from which a count hardly ever is what we estimate, unless it is an estimate itself
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -43,12 +46,16 @@ class Chunks(msgspec.Struct, frozen=True):
 class Measure:
     """Counts the tokens of texts: exactly where the backend can, else by the estimate, and then it asks no more.
 
+    Many a binding gives an estimate where it cannot count, and it is ours; so two such counts at the beginning are
+    taken for what they are. What is wrong with a backend that fails to count, its model's first call will say.
+
     Attributes: `exact`; `factor`, how many tokens an estimated one has shown to be.
     """
 
     def __init__(self) -> None:
         self.exact = True
         self.factor = 1.0
+        self._alike: int | None = 0  # counts that were our estimate; None when one was not
 
     def tokens(self, text: str) -> Flow[int]:
         """How many tokens a text has. Costs one count."""
@@ -56,13 +63,18 @@ class Measure:
             return 0
         guessed = estimate(text)
         if not self.exact:
-            return guessed
+            return max(1, round(guessed * self.factor))
         try:
             counted = yield from count(text)
-        except (UnsupportedFeature, MissingDependency):
-            self.exact, self.factor = False, 1.0
-            return guessed
+        except Cancelled:
+            raise
+        except LollmsError:
+            self.exact = False
+            return max(1, round(guessed * self.factor))
         self.factor = min(max(counted / guessed, 0.001), 1000.0)
+        if self._alike is not None and guessed >= _TELLING:
+            self._alike = self._alike + 1 if counted == guessed else None
+            self.exact = self._alike != 2
         return counted
 
     def guess(self, text: str) -> int:
@@ -78,8 +90,7 @@ def chunked(text: str, size: int, overlap: int = 0, measure: Measure | None = No
     counted for its own text; where the backend cannot count, it is an estimate, and `exact` is False.
 
     `measure` may be one that has counted before. Costs one to three counts for a chunk, no call of the model. Raises
-    `InvalidRequest` for a size that does not hold one character, and for an overlap that is not smaller than the size;
-    and what the backend raises when it counts.
+    `InvalidRequest` for a size that does not hold one character, and for an overlap that is not smaller than the size.
     """
     check_sizes(size, overlap)
     measure = measure or Measure()
@@ -94,6 +105,18 @@ def chunked(text: str, size: int, overlap: int = 0, measure: Measure | None = No
         end = part.end
         start = yield from _back(text, part, overlap, measure)
     return Chunks(tuple(parts), measure.exact)
+
+
+def cut_to(text: str, most: int, measure: Measure, before: str = "") -> Flow[str]:
+    """The beginning of a text that has at most `most` tokens, together with what stands before it.
+
+    "" where nothing of it fits. Costs one count where it is short enough, else mostly two or three.
+    """
+    while text and (tokens := (yield from measure.tokens(before + text))) > most:
+        length = min(int(len(text) * max(most, 0) * _NEARLY / tokens), len(text) - 1)
+        end = cut_at(text, 0, length) if length > 0 else 0
+        text = text[:end] if end < len(text) else ""
+    return text
 
 
 def check_sizes(
@@ -157,7 +180,8 @@ class _Piece:
             if start + length >= len(text) and tokens <= size * _NEARLY:
                 return len(text)
             length = max(1, int(min(length, len(text) - start) * size * _NEARLY / tokens))
-        return start + length
+        perhaps = _PERHAPS if start else _WHOLE
+        return len(text) if len(text) - start <= length * perhaps else start + length
 
     def _too_small(self, tokens: int) -> InvalidRequest:
         return InvalidRequest(

@@ -20,7 +20,7 @@ from lollms_core.flows.base import Flow, View, ask, emit
 from lollms_core.flows.spending import Spending
 from lollms_core.flows.steps import mention, warn
 from lollms_core.flows.views import Hidden
-from lollms_core.text.code_blocks import FencedBlock, FenceReader, extract_code_blocks, kind_and_name
+from lollms_core.text.code_blocks import FencedBlock, FenceReader, extract_code_blocks, kind_and_name, split_lines
 from lollms_core.text.continuation import anchor, continued, open_block
 from lollms_core.types import Attempt, Batch, Event, GenerationCall, Message, Reply, TextDelta, TextPart
 
@@ -34,7 +34,8 @@ _TAG = 20  # characters of the end of an element that may come in pieces
 _CUT = ("length", "error", "cancelled")
 _CODE_END = re.compile(r"</code\s{0,9}>", re.IGNORECASE)
 _MARKS = re.compile(r"```|~~~|</?code\b", re.IGNORECASE)
-_ASIDE = {"bash", "sh", "shell", "zsh", "console", "terminal", "cmd", "bat", "powershell", "text", "txt", "output"}
+_SHELL = {"bash", "sh", "shell", "zsh", "cmd", "bat", "powershell"}
+_ASIDE = {*_SHELL, "console", "terminal", "text", "txt", "output"}
 """Blocks that stand beside the code, so that without a wanted language they are not taken for it."""
 _ALIASES: tuple[tuple[str, ...], ...] = (
     ("python", "py", "python3"),
@@ -71,7 +72,8 @@ def one_code(
     """Ask for one block of code, and return it alone; the text of the reply is its content.
 
     The call is ended as soon as a block of `language` is closed; without a language, a block that is no command for a
-    shell and no output. Where none is, the last block is taken, of the language if there is one.
+    shell and no output. Where none is, the first script for a shell is taken without a language; else the last block,
+    of the language if there is one.
 
     Costs one call, one more for each continuation, of which there are at most `CONTINUATIONS`, and one more where the
     first answer has no block at all: at most five, each with the tokens that the call allows.
@@ -83,7 +85,9 @@ def one_code(
     work = _Work(call, form, language, one=True, words=_words(wanted, language, form, template))
     yield from work.run()
     block = work.chosen()
-    return Codes(() if block is None else (block,), work.reply())
+    if block is None or not block["content"].strip():
+        raise work.given_up()
+    return Codes((block,), work.reply())
 
 
 def code_blocks(
@@ -148,24 +152,39 @@ class _Work:
     def _first(self) -> Flow[None]:
         """The answer; asked for once more where it has no block of code."""
         yield from self._ask(self._call, self._view())
-        if self.blocks():
+        if self._has_code():
             return
-        problem = _why_none(self.text, self._finish)
-        self._attempts.append(Attempt("prompt", _cut(self.text), problem, self._finish))
+        problem = self._note_none()
         yield from warn(f"The answer could not be used: {problem}. It is asked for again.")
         before = (Message.assistant(_cut(self.text)),) if self.text.strip() else ()
         again = f"That cannot be used: {problem}. Answer once more, with {_place(self._form)} and nothing else."
         messages = (*self._call.messages, *before, Message.user(again))
         self.text = ""
         yield from self._ask(msgspec.structs.replace(self._call, messages=messages), self._view())
-        if self.blocks():
-            return
-        problem = _why_none(self.text, self._finish)
+        if not self._has_code():
+            raise self.given_up()
+
+    def _has_code(self) -> bool:
+        """Whether there is a block; where one is wanted, one that has code, or may still get some."""
+        blocks = self.blocks()
+        return any(not self._one or not each["is_complete"] or each["content"].strip() for each in blocks)
+
+    def _note_none(self) -> str:
+        """Note that the answer has no code; returns why."""
+        problem = "its block of code is empty" if self.blocks() else _why_none(self.text, self._finish)
         self._attempts.append(Attempt("prompt", _cut(self.text), problem, self._finish))
-        error = StructuredOutputError(f"The model was asked twice and gave no block of code. The last time: {problem}.")
+        return problem
+
+    def given_up(self) -> StructuredOutputError:
+        """The error of work that has come to no code."""
+        problem = self._note_none()
+        times = "once" if len(self._attempts) == 1 else "twice"
+        error = StructuredOutputError(
+            f"The model was asked {times} and gave no block of code. The last time: {problem}."
+        )
         error.attempts = tuple(self._attempts)
         error.partial = self._spending.reply(self.text, "error")
-        raise error
+        return error
 
     def _ask(self, call: GenerationCall, view: View | None) -> Flow[None]:
         reply = yield from ask(call, view)
@@ -265,11 +284,18 @@ class _Work:
 
 
 def _choice(blocks: Sequence[dict[str, Any]], language: str | None) -> dict[str, Any] | None:
-    """The block that is wanted: the first closed one of the language, at which a call is ended; else the last."""
-    for block in blocks:
-        if block["is_complete"] and _is_wanted(block["type"], language) and block["content"].strip():
-            return block
+    """The block that is wanted: the first closed one of the language, at which a call is ended; else the last.
+
+    Without a language, the first closed script for a shell stands before the last block, which is perhaps its output.
+    """
+    closed = [block for block in blocks if block["is_complete"] and block["content"].strip()]
     fitting = [block for block in blocks if _is_wanted(block["type"], language)]
+    for block in closed:
+        if _is_wanted(block["type"], language):
+            return block
+    for block in closed:
+        if not language and not fitting and block["type"].lower() in _SHELL:
+            return block
     return fitting[-1] if fitting else blocks[-1] if blocks else None
 
 
@@ -289,6 +315,7 @@ class _UntilFence:
         self._language = language
         self._reader = FenceReader()
         self._line: list[str] = []
+        self._held = ""  # a CR that may be half of a line end
 
     def feed(self, batch: Batch) -> Batch:
         shown: list[Event] = []
@@ -301,9 +328,11 @@ class _UntilFence:
         return shown
 
     def _take(self, text: str) -> None:
-        pieces = text.split("\n")
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") else ""
+        pieces = split_lines(text.removesuffix("\r"))
         for piece in pieces[:-1]:
-            line = "".join([*self._line, piece]).removesuffix("\r")
+            line = "".join([*self._line, piece])
             self._line = []
             found = self._reader.line(line)
             if found is not None and self._is_it(found):

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import msgspec
 
-__all__ = ["HEAD", "MOST_OF_A_REPLY", "Extent", "calls_for", "groups", "is_long", "room_in"]
+__all__ = [
+    "AROUND",
+    "HEAD",
+    "LEAST",
+    "MOST_OF_A_REPLY",
+    "UNSURE",
+    "USUAL_CONTEXT",
+    "Extent",
+    "calls_for",
+    "groups",
+    "is_count",
+    "is_long",
+    "room_in",
+]
+
+AROUND = 64
+"""Tokens of what a model's own template puts around the messages, at most."""
+LEAST = 64
+"""Tokens of text for which it is worth to ask at all."""
+UNSURE = 0.8
+"""How much of the room is used where tokens are estimates."""
+USUAL_CONTEXT = 8_192
+"""Tokens of the context where nobody knows it."""
 
 MOST_OF_A_REPLY = 4_096
-"""Tokens kept free for a reply, at most, where the caller sets no limit."""
+"""Tokens kept free for a reply, at most, where the caller sets no limit: every model of today may write so many."""
 HEAD = 8
 """Tokens that a result needs beside its text where several are put together: "Parts 1000 to 2000:", empty lines."""
 
@@ -21,15 +44,15 @@ class Extent(msgspec.Struct, frozen=True):
 
     chunk: int | None = None
     overlap: int = 250
-    context: int = 8_192
+    context: int = USUAL_CONTEXT
     parallel: int = 1
 
     def within(self, context: object, parallel: object) -> Extent:
         """The same in a context and with so many calls at once; what is no such number changes nothing."""
         return msgspec.structs.replace(
             self,
-            context=context if _is_count(context) else self.context,
-            parallel=parallel if _is_count(parallel) else self.parallel,
+            context=context if is_count(context) else self.context,
+            parallel=parallel if is_count(parallel) else self.parallel,
         )
 
 
@@ -76,5 +99,6 @@ def room_in(context: int, prompt: int, limit: int | None) -> int:
     return max(0, left - min(limit or min(context // 4, MOST_OF_A_REPLY), left // 2))
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether something is a whole number from 1 on."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -40,15 +40,19 @@ from lollms_core.flows.steps import warn
 from lollms_core.text.chunking import cut_at
 from lollms_core.types import Batch, Event, GenerationCall, Notice, Progress, ReceiptItem, Reply
 
-__all__ = ["Board", "Job", "Quiet", "all_done", "answered", "ends_all", "snippet"]
+__all__ = ["CUT", "IN_A_ROW", "Board", "Job", "Quiet", "all_done", "answered", "ends_all", "snippet", "without_context"]
 
-_IN_A_ROW = 3
-_HALVINGS = 4  # how often a part is halved that does not fit the context
-_SNIPPET = 100
-_CUT = {
+CUT = {
     "length": "was cut off at the limit of its tokens",
     "content_filter": "was cut off by the content filter of the backend",
 }
+"""What is said of an answer that is not whole, by its finish reason."""
+
+IN_A_ROW = 3
+"""Failed parts after which no other is tried."""
+
+_HALVINGS = 4  # how often a part is halved that does not fit the context
+_SNIPPET = 100
 _FOR_ALL = (
     AccessDenied,
     AuthFailed,
@@ -72,7 +76,7 @@ class Job(msgspec.Struct, frozen=True):
     """One part: its `id`, the `name` of its step, how it is called (`part 3`), its text, and the call for a text.
 
     The text is made when it is needed, so that not all of them are held at once. What does not fit the context of the
-    model is halved, and each half asked for.
+    model is halved, and each half asked for. `lost` says what becomes of it when it fails.
     """
 
     id: str
@@ -80,6 +84,7 @@ class Job(msgspec.Struct, frozen=True):
     called: str
     text: Callable[[], str]
     asked: Callable[[str], GenerationCall]
+    lost: str = "is left out, because it failed"
 
 
 class Outcome:
@@ -115,9 +120,9 @@ class Board:
 
     def row(self, place: int) -> LollmsError | None:
         """The first error of the failed parts in a row that a part belongs to, when they are too many."""
-        for first in range(max(0, place - _IN_A_ROW + 1), place + 1):
-            errors = [each.error for each in self.outcomes[first : first + _IN_A_ROW]]
-            if len(errors) == _IN_A_ROW and None not in errors:
+        for first in range(max(0, place - IN_A_ROW + 1), place + 1):
+            errors = [each.error for each in self.outcomes[first : first + IN_A_ROW]]
+            if len(errors) == IN_A_ROW and None not in errors:
                 return errors[0]
         return None
 
@@ -193,6 +198,12 @@ def snippet(text: str) -> str:
     return line if len(line) <= _SNIPPET else f"{line[:_SNIPPET]}…"
 
 
+def without_context(reply: Reply) -> Reply:
+    """A reply that does not say that the backend takes no size of the context, for where nobody but we asked for it."""
+    names = ("ctx_size", "context_size", "num_ctx")
+    return msgspec.structs.replace(reply, receipt=tuple(item for item in reply.receipt if item.name not in names))
+
+
 # ---- one part
 
 
@@ -223,7 +234,7 @@ def _tried(board: Board, job: Job, outcome: Outcome) -> Flow[None]:
             yield from warn(f"{_begin(job.called)} failed and is tried again: {error}", id=job.id)
         else:
             return
-    yield from warn(f"{_begin(job.called)} is left out, because it failed: {outcome.error}", id=job.id)
+    yield from warn(f"{_begin(job.called)} {job.lost}: {outcome.error}", id=job.id)
 
 
 def _asked(job: Job, text: str, outcome: Outcome, halvings: int) -> Flow[str]:
@@ -233,7 +244,7 @@ def _asked(job: Job, text: str, outcome: Outcome, halvings: int) -> Flow[str]:
         if not halvings or len(text) < 2:
             raise
     else:
-        if words := _CUT.get(reply.finish_reason):
+        if words := CUT.get(reply.finish_reason):
             outcome.remarks.append(ReceiptItem(job.id, "clamped", f"the answer to {job.called} {words}"))
             yield from warn(f"The answer to {job.called} {words}.", id=job.id)
         return reply.text.strip()

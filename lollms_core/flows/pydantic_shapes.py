@@ -25,7 +25,7 @@ def any_shape(given: Any, *, describe: bool = True) -> Shape:
     Without `describe` the prompt is not told of it. Raises `InvalidRequest` for what is no shape, and TypeError for
     what could not be one.
     """
-    if isinstance(given, (Mapping, str)):
+    if isinstance(given, (Mapping, str, list, tuple)):
         shape = shape_of(given)
     elif _is_pydantic(given if isinstance(given, type) else type(given)):
         shape = pydantic_shape(given)
@@ -33,7 +33,7 @@ def any_shape(given: Any, *, describe: bool = True) -> Shape:
         shape = msgspec.structs.replace(shape, read=lambda value: make(value).model_dump(mode="json", by_alias=True))
     else:
         kind = type(given).__name__
-        raise TypeError(f"schema must be a dictionary, a JSON text or a pydantic class, not {kind}")
+        raise TypeError(f"schema must be a dictionary, a list, a JSON text or a pydantic class, not {kind}")
     return shape if describe else msgspec.structs.replace(shape, told="")
 
 
@@ -56,17 +56,22 @@ def pydantic_shape(model: Any, *, describe: bool = True) -> Shape:
 def _made(kind: Any, value: Any) -> Any:
     """The instance that a value describes. Raises `ValueError`, in a sentence for the model."""
     try:
-        return kind.model_validate_json(json.dumps(value, ensure_ascii=False))
+        made = kind.model_validate_json(json.dumps(value, ensure_ascii=False))
     except Exception as error:  # the validators of a class may raise anything, and mean that the value is wrong
         raise ValueError(_words(error)) from error
+    if isinstance(value, dict) and value and kind.model_fields and not made.model_fields_set and not made.model_extra:
+        names = ", ".join(json.dumps(name, ensure_ascii=False) for name in list(value)[:_MOST])
+        raise ValueError(f"{kind.__name__} has none of its properties: {names}")  # so that all would be defaults
+    return made
 
 
 def _words(error: Exception) -> str:
     """What pydantic says of a value, one wrong field after the other."""
     errors = getattr(error, "errors", None)
-    if not callable(errors):
+    if not callable(errors) or not hasattr(error, "error_count"):
         return f"{type(error).__name__}: {error}"
-    wrong = [(".".join(str(step) for step in each.get("loc", ())), each.get("msg", "")) for each in errors()[:_MOST]]
+    told = errors(include_url=False, include_context=False, include_input=False)
+    wrong = [(".".join(str(step) for step in each.get("loc", ())), each.get("msg", "")) for each in told[:_MOST]]
     return "; ".join(f"at {place}, {words}" if place else str(words) for place, words in wrong)
 
 

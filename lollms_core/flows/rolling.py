@@ -15,7 +15,8 @@ import msgspec
 
 from lollms_core.errors import Cancelled, ContextTooLong, InvalidRequest, LollmsError, UpstreamFailed
 from lollms_core.flows.base import Flow, emit, tool
-from lollms_core.flows.parts import ends_all, snippet
+from lollms_core.flows.long_plan import LEAST
+from lollms_core.flows.parts import CUT, ends_all, snippet
 from lollms_core.flows.rolling_memory import Memory, Source
 from lollms_core.flows.rolling_plan import Sizes
 from lollms_core.flows.rolling_words import Task, marked, merging
@@ -96,9 +97,7 @@ def deep_analysis(
         if not work.has_read:
             return work.nothing()
         work.check_found()
-        yield from work.merge()
-        findings, tokens = work.material()
-        return (yield from work.conclude(task.concluding(findings), tokens, _READING))
+        return (yield from work.conclude_from_findings())
     except LollmsError as error:
         error.partial = work.so_far(error)
         raise
@@ -129,6 +128,7 @@ class _Work:
         self._findings: list[_Finding] = []
         self._answer = ""
         self._unreadable: LollmsError | None = None
+        self._merged = 0  # how often findings were put together
         self.memory = Memory(call, task)
         self.has_read = False
 
@@ -178,26 +178,36 @@ class _Work:
 
     # ---- findings
 
-    def merge(self) -> Flow[None]:
-        """Put findings together until they fit one call. Costs one call for each group."""
-        most, number = self.memory.room.material, 0
+    def conclude_from_findings(self) -> Flow[Reply]:
+        """The answer; where the findings are longer than it seemed, they are put together once more."""
+        most = self.memory.room.material
+        while True:
+            yield from self._merge(most)
+            findings, tokens = _joined(self._findings), sum(each.tokens for each in self._findings)
+            try:
+                return (yield from self.conclude(self._task.concluding(findings), tokens, _READING))
+            except ContextTooLong:
+                most = min(most, tokens) // 2
+                if self._answer or len(self._findings) == 1 or most < LEAST:
+                    raise
+            yield from warn("The findings do not fit the model's context together and are put together first.")
+
+    def _merge(self, most: int) -> Flow[None]:
+        """Put findings together until they have at most so many tokens. Costs one call for each group."""
         while len(self._findings) > 1 and sum(each.tokens for each in self._findings) > most:
             merged = list[_Finding]()
             for group in _grouped(self._findings, most):
                 if len(group) == 1:
                     merged += group
                     continue
-                number += 1
-                yield from step_start("Putting findings together.", f"merge_{number}", _READING)
+                self._merged += 1
+                step = f"merge_{self._merged}"
+                yield from step_start("Putting findings together.", step, _READING)
                 words = functools.partial(merging, limit=self.memory.room.reply, query=self._task.query)
                 text = yield from self.memory.condensed(_joined(group), words)
                 merged.append((yield from self._finding("several sources", text)))
-                yield from step_end("The findings are together.", f"merge_{number}", _READING)
+                yield from step_end("The findings are together.", step, _READING)
             self._findings = merged
-
-    def material(self) -> tuple[str, int]:
-        """All findings as they stand in a prompt, and their tokens."""
-        return _joined(self._findings), sum(each.tokens for each in self._findings)
 
     # ---- the answer
 
@@ -214,6 +224,8 @@ class _Work:
             note = f"\n\n[Missing here, because it could not be read: {'; '.join(self.memory.missing)}]"
             self._answer += note
             yield from emit(TextDelta(note))
+        if words_of_it := CUT.get(reply.finish_reason):
+            yield from self.memory.note("the answer", "clamped", f"it {words_of_it}")
         yield from step_end("The answer is complete.", _FINAL, 1.0, summary_snippet=snippet(self._answer))
         whole = self.memory.reply(self._answer, reply.finish_reason, reply.thoughts)
         yield from emit(Done(whole.finish_reason, whole.usage, whole.model, whole.receipt))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from lollms_core.errors import Cancelled, ContextTooLong, LollmsError
+from lollms_core.errors import Cancelled, ContextTooLong, LollmsError, UpstreamFailed
 from lollms_core.flows.base import Flow, View, ask
-from lollms_core.flows.chunks import Measure
-from lollms_core.flows.parts import Quiet, ends_all, snippet
+from lollms_core.flows.chunks import Measure, cut_to
+from lollms_core.flows.parts import IN_A_ROW, Quiet, ends_all, snippet, without_context
 from lollms_core.flows.rolling_plan import Room, Sizes, planned, room_for
 from lollms_core.flows.rolling_words import Task, condensing
 from lollms_core.flows.spending import Spending
@@ -20,7 +20,6 @@ from lollms_core.types import GenerationCall, Message, ReceiptItem, Reply
 
 __all__ = ["Memory", "Source"]
 
-_IN_A_ROW = 3  # failed chunks after which no other is tried
 _HALVINGS = 3  # of a chunk that is too long for the context after all
 _NAME = 80  # characters of a file's name
 _FULL = 0.75  # of the limit of the memory: what it may have when there is more to read
@@ -70,6 +69,7 @@ class Memory:
         self.failure: LollmsError | None = None
         self._in_a_row = 0
         self._chose_context = False
+        self._has_taken = False  # whether anything was read so far
 
     def begin(self, sizes: Sizes) -> Flow[None]:
         """Find out what there is room for; the calls ask the backend for as much context as that."""
@@ -108,11 +108,7 @@ class Memory:
     def reply(self, text: str, finish_reason: str, thoughts: str = "") -> Reply:
         """A reply of this text with all that was spent."""
         reply = self.spending.reply(text, finish_reason, thoughts=thoughts)
-        if not self._chose_context:
-            return reply
-        # Where the backend does not take the size of the context, nobody but we had asked for it.
-        receipt = tuple(item for item in reply.receipt if item.name != "ctx_size")
-        return msgspec.structs.replace(reply, receipt=receipt)
+        return without_context(reply) if self._chose_context else reply
 
     # ---- reading
 
@@ -130,7 +126,7 @@ class Memory:
         for number, chunk in enumerate(chunks, 1):
             place, step = f"chunk {number} of {total}{of_file}", source.step(number)
             yield from step_start(f"Reading {place}.", step, source.fraction(number - 1, total), **data)
-            problem = yield from self._take_in(chunk.of(text), place, _HALVINGS)
+            problem = yield from self._taken_in(chunk.of(text), place)
             yield from self._shorten(_FULL if number < total else 1)
             facts = {"error": problem} if problem else {"summary_snippet": snippet(self.text)}
             yield from step_end(f"Read {place}.", step, source.fraction(number, total), **data, **facts)
@@ -139,6 +135,16 @@ class Memory:
     def forget(self) -> None:
         """Begin anew, for another source."""
         self.text, self.tokens = "", 0
+
+    def _taken_in(self, chunk: str, place: str) -> Flow[str]:
+        """As `_take_in`; what does not fit the context in any way is left out, if other chunks did fit."""
+        try:
+            return (yield from self._take_in(chunk, place, _HALVINGS))
+        except ContextTooLong as error:
+            if not self._has_taken:
+                raise
+            self._has_failed(error, place)
+            return (yield from self._keep(place, f"it does not fit the context: {error}"))
 
     def _take_in(self, chunk: str, place: str, halvings: int) -> Flow[str]:
         """Update the memory with a chunk; returns what was wrong where that failed, "" where it did not.
@@ -182,27 +188,27 @@ class Memory:
             if not is_last:
                 yield from warn(f"The memory is written again after {place}: {problem}.")
         if not cut:
-            self._has_failed(failure, place)
+            self._has_failed(failure or UpstreamFailed("The model wrote nothing before it came to its limit."), place)
             return (yield from self._keep(place, problem))
         yield from self.note(place, "clamped", "the memory was cut off at its limit, and its end may be missing")
         yield from self._set(cut)
         return ""
 
-    def _has_failed(self, failure: LollmsError | None, place: str) -> None:
+    def _has_failed(self, failure: LollmsError, place: str) -> None:
         """A chunk is left out. Raises the first error of too many in a row."""
-        if failure is None:
-            return
         self._in_a_row += 1
         self.failure = failure if self._in_a_row == 1 or self.failure is None else self.failure
         self.missing.append(f"{place} ({failure})")
-        if self._in_a_row >= _IN_A_ROW:
+        if self._in_a_row >= IN_A_ROW:
             raise self.failure
 
     def _take(self, reply: Reply, place: str) -> Flow[str]:
         """A whole answer is the memory from now on, if it is one."""
         text = reply.text.strip()
         if reply.finish_reason == "content_filter":
-            return (yield from self._keep(place, "it was held back by the content filter of the backend"))
+            problem = "it was held back by the content filter of the backend"
+            self.missing.append(f"{place} ({problem})")
+            return (yield from self._keep(place, problem))
         if not text:
             return (yield from self._keep(place, "it came back empty"))
         yield from self._set(text)
@@ -214,7 +220,7 @@ class Memory:
         return problem
 
     def _set(self, text: str) -> Flow[None]:
-        self.text = text
+        self.text, self._has_taken = text, True
         self._in_a_row = 0
         self.tokens = yield from self.measure.tokens(text)
 
@@ -235,6 +241,8 @@ class Memory:
                 if ends_all(error):
                     raise
                 problem = f"it ended with an error: {error}"
+                if isinstance(error, ContextTooLong):
+                    text = yield from self._cut(text, self.room.material // 2)
             else:
                 shorter = reply.text.strip()
                 if shorter and reply.finish_reason not in ("length", "content_filter"):
@@ -254,9 +262,7 @@ class Memory:
 
     def _cut(self, text: str, limit: int) -> Flow[str]:
         """A model that does not keep to the limit is held to it: what comes next has to fit the context."""
-        short = text
-        while (tokens := (yield from self.measure.tokens(short))) > limit:
-            short = short[: min(len(short) * limit // tokens, len(short) - 1)]
+        short = yield from cut_to(text, limit, self.measure)
         if short != text:
             yield from self.note("notes", "clamped", f"they were too long and were cut to {limit} tokens")
         return short

@@ -7,18 +7,12 @@ import msgspec
 from lollms_core.errors import ContextTooLong, InvalidRequest
 from lollms_core.flows.base import Flow
 from lollms_core.flows.chunks import Chunk, Measure, chunked
+from lollms_core.flows.long_plan import AROUND, LEAST, MOST_OF_A_REPLY, UNSURE, USUAL_CONTEXT, is_count
 from lollms_core.flows.rolling_words import Task, condensing, merging
 from lollms_core.types import GenerationCall
 
-__all__ = ["MOST_OF_A_REPLY", "Room", "Sizes", "planned", "room_for"]
+__all__ = ["Room", "Sizes", "planned", "room_for"]
 
-MOST_OF_A_REPLY = 4_096
-"""Tokens of the notes where the caller sets no limit: no model of today refuses to write that much."""
-
-_AROUND = 64  # tokens of the marks, and of what a model's own template puts around the messages
-_UNSURE = 0.8  # how much of the room for a chunk is used where tokens are estimates
-_USUAL_CONTEXT = 8_192
-_LEAST = 64  # tokens of the context that must be left for chunks and notes
 _LONG = 6  # characters that a token has at most, in most texts
 
 
@@ -36,9 +30,11 @@ class Sizes(msgspec.Struct, frozen=True):
     first_chunk: int | None = None
     first_steps: int | None = None
 
-    def within(self, context: int | None) -> Sizes:
-        """The same for a model of that context; None where nobody knows it."""
-        return msgspec.structs.replace(self, context=_USUAL_CONTEXT if context is None else context)
+    def within(self, context: object) -> Sizes:
+        """The same for a model of that context, if nothing else is asked for; what is no such number says nothing."""
+        if self.context is not None:
+            return self
+        return msgspec.structs.replace(self, context=context if is_count(context) else USUAL_CONTEXT)
 
     def checked(self) -> Sizes:
         """Raises `InvalidRequest` for a size that makes no sense, under the name that the caller knows it by."""
@@ -91,7 +87,7 @@ def room_for(call: GenerationCall, task: Task, sizes: Sizes, measure: Measure) -
     Costs four counts at most.
     """
     sizes = sizes.checked()
-    context = sizes.context or _USUAL_CONTEXT
+    context = sizes.context or USUAL_CONTEXT
     system = "\n".join(message.text for message in call.messages if message.role == "system")
     prompt = 0
     for words in (
@@ -101,16 +97,16 @@ def room_for(call: GenerationCall, task: Task, sizes: Sizes, measure: Measure) -
         merging("", 100_000, task.query),
     ):
         prompt = max(prompt, (yield from measure.tokens(f"{system}\n{words}")))
-    prompt += _AROUND
+    prompt += AROUND
     left = context - prompt
-    if left < _LEAST:
+    if left < LEAST:
         raise ContextTooLong(
             f"The instructions alone have about {prompt} tokens, of a context of {context}. Shorten the prompts, "
             "or give a larger ctx_size if the model has one.",
             param="ctx_size",
         )
     reply = max(1, min(call.params.max_tokens or MOST_OF_A_REPLY, context // 4, left // 4))
-    most = int((left - 2 * reply) * (1 if measure.exact else _UNSURE))
+    most = int((left - 2 * reply) * (1 if measure.exact else UNSURE))
     wanted = sizes.chunk or max(1, context // 4)
     chunk = min(wanted, most)
     overlap = chunk // 10 if sizes.overlap is None else sizes.overlap

@@ -6,6 +6,8 @@ in it mean nothing, and it cannot end its own marks. The wording is all that is 
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 __all__ = ["AGGREGATE", "CONCLUDE", "FIND", "UPDATE", "Task", "condensing", "marked", "merging"]
@@ -99,10 +101,11 @@ def merging(findings: str, limit: int, query: str) -> str:
 
 
 def marked(name: str, text: str) -> str:
-    """A text between marks that it does not hold itself; "" for no text."""
+    """A text between marks that it does not hold itself, in whatever way these are written; "" for no text."""
     if not text:
         return ""
-    while f"</{name}>" in text or f"<{name}>" in text:
+    taken = {each.lower() for each in re.findall(rf"<\s*+/?\s*+({name}_*+)(?![\w-])", text, re.IGNORECASE)}
+    while name in taken:
         name += "_"
     return f"<{name}>\n{text}\n</{name}>"
 

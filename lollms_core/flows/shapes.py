@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,23 +26,26 @@ class Shape(msgspec.Struct, frozen=True):
     read: Callable[[Any], Any]
 
 
-def shape_of(given: Mapping[str, Any] | str) -> Shape:
-    """The shape that a template or JSON Schema stands for, as a dictionary or as JSON text.
+def shape_of(given: Mapping[str, Any] | Sequence[Any] | str) -> Shape:
+    """The shape that a template or JSON Schema stands for, also as JSON text.
 
-    A dictionary is a JSON Schema when it has `$schema`, or a JSON `type` together with `properties`, `items` or `enum`;
-    else it is a template (see `lollms_core.text.templates`). Raises `InvalidRequest` for what is neither.
+    A dictionary is a JSON Schema when it has `$schema`, or a JSON `type` together with `properties`, `items` or `enum`
+    (see `is_json_schema`); else it is a template, and so is a list. Raises `InvalidRequest` for what is neither.
     """
     if isinstance(given, str):
         given = _decoded(given)
-    if not isinstance(given, Mapping):
+    if not isinstance(given, (Mapping, list, tuple)):
         raise InvalidRequest(
-            f"The schema is a {type(given).__name__}; it must be a dictionary or a JSON text of one.", param="schema"
+            f"The schema is a {type(given).__name__}; it must be a dictionary, a list or a JSON text of one.",
+            param="schema",
         )
-    if is_json_schema(given):
-        told = f"It must obey this JSON Schema:\n{json.dumps(given, ensure_ascii=False)}"
+    if isinstance(given, Mapping) and is_json_schema(given):
+        told = f"It must obey this JSON Schema:\n{_shown(given)}"
         return Shape(given, told, SchemaChecker(given).check)
     schema = schema_of_template(given)
-    told = f"It must look like this, with real values in place of the types and descriptions:\n{_shown(given)}"
+    told = (
+        f"It must look like this, with real values in place of the types and descriptions:\n{_shown(given, indent=1)}"
+    )
     return Shape(schema, told, SchemaChecker(schema).check)
 
 
@@ -53,8 +56,10 @@ def _decoded(text: str) -> Any:
         raise InvalidRequest(f"The schema is not JSON: {error}.", param="schema") from error
 
 
-def _shown(template: Mapping[str, Any]) -> str:
+def _shown(given: object, indent: int | None = None) -> str:
     try:
-        return json.dumps(template, ensure_ascii=False, indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"The template holds what JSON has not: {error}.", param="schema") from error
+        text = json.dumps(given, ensure_ascii=False, indent=indent, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The schema holds what JSON has not: {error}.", param="schema") from error
+    return text

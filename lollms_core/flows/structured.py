@@ -21,6 +21,7 @@ import msgspec
 
 from lollms_core.errors import (
     Cancelled,
+    ContextTooLong,
     EngineCrashed,
     IdleTimeout,
     InvalidRequest,
@@ -71,8 +72,9 @@ def structured(
 
     Costs one call where the first answer fits, and never more than `limits`. A way of asking that the backend refuses
     costs nothing of them, since no answer is written then; there are two such refusals at most, and the receipt names
-    them. The user sees of each answer what passes a view of `show`, by default everything but its text; with
-    `JsonView` the last `Partial` is the value.
+    them. Nor does a refusal because the context has no room for an answer that is given back: it is asked again without
+    it. The user sees of each answer what passes a view of `show`, by default everything but its text; with `JsonView`
+    the last `Partial` is the value.
 
     Raises `StructuredOutputError` when no answer was of the shape, with its trail in `attempts`, and what the backend
     raised where it could not be asked at all. The `partial` of any error has what all attempts have cost.
@@ -120,6 +122,7 @@ class _Work:
         self._ways: list[str] = list(_WAYS)
         self._checker: SchemaChecker | None = None
         self._broke_at = ""  # the way whose answer was broken off last
+        self._gives_back = True  # whether the model is shown the answer that could not be used
         self._last = ""
         self._attempts: list[Attempt] = []
         self.spending = Spending(limits)
@@ -138,7 +141,7 @@ class _Work:
         way, words = self._ways[0], self._words()
         if not self.problem:
             messages = _with_words(self._call.messages, words)
-        elif self._last:
+        elif self._last and self._gives_back:
             before = Message.assistant(_cut(self._last))
             messages = (*_with_words(self._call.messages, words), before, Message.user(self._again()))
         else:  # some models take turns only one by one, and none has nothing to say
@@ -171,6 +174,9 @@ class _Work:
         Raises the error where that makes no sense.
         """
         way, is_last = self._ways[0], len(self._ways) == 1
+        if isinstance(error, ContextTooLong) and self.problem and self._last and self._gives_back:
+            self._gives_back = False  # a small context may have room for the question alone
+            return ""
         if not is_last and _refuses_the_way(error):
             self._ways.pop(0)
             self.spending.note(ReceiptItem(way, "dropped", f"the backend does not take it: {_cut(str(error), 200)}"))
@@ -219,10 +225,14 @@ class _Work:
         for value in (*calls, *found_json(reply.text, finished=finished), *items, *broken):
             if self._is_inside and isinstance(value, dict) and list(value) == [INSIDE]:
                 yield value[INSIDE]
+            if self._ways[0] == "tool" and isinstance(value, dict) and value.get("name") == _TOOL:
+                yield value.get("arguments", value.get("parameters"))  # a call that the model wrote as text
             yield value
 
     def _accepted(self, value: Any, text: str, reply: Reply) -> Structured:
         """The result of a value. Raises `ValueError`, in a sentence for the model, for one of another shape."""
+        if value == self._shape.schema:
+            raise ValueError("it is the schema itself, and not a value that obeys it")
         result = self._shape.read(value)
         if len(text) <= _LONGEST_TO_FIT and _has_whole_float(value):  # 3.0 obeys where a whole number is wanted
             fit = self._fit(value)
@@ -264,8 +274,10 @@ class _Work:
     def given_up(self) -> StructuredOutputError:
         """The error with the trail of attempts."""
         times = "once" if len(self._attempts) == 1 else f"{len(self._attempts)} times"
+        cut = all(each.finish_reason == "length" for each in self._attempts)
+        hint = " Allow longer answers: max_tokens, which is n_predict." if cut else ""
         error = StructuredOutputError(
-            f"The model was asked {times} and gave no answer of the wanted shape. The last time: {self.problem}."
+            f"The model was asked {times} and gave no answer of the wanted shape. The last time: {self.problem}.{hint}"
         )
         error.attempts = tuple(self._attempts)
         error.partial = self.spending.reply(self._last, "error")

@@ -15,21 +15,17 @@ import msgspec
 
 from lollms_core.errors import Cancelled, ContextTooLong, InvalidRequest, LollmsError
 from lollms_core.flows.base import Flow, emit
-from lollms_core.flows.chunks import Chunk, Measure, chunked
-from lollms_core.flows.long_plan import HEAD, Extent, groups, room_in
-from lollms_core.flows.parts import Board, Job, all_done, answered, ends_all, snippet
+from lollms_core.flows.chunks import Chunk, Measure, chunked, cut_to
+from lollms_core.flows.long_plan import AROUND, HEAD, LEAST, UNSURE, Extent, groups, room_in
+from lollms_core.flows.parts import CUT, Board, Job, all_done, answered, ends_all, snippet, without_context
 from lollms_core.flows.spending import Spending
 from lollms_core.flows.steps import mention, step_end, step_start, warn
 from lollms_core.flows.summary_words import PROCESS, SUMMARIZE, of_a_part, of_results, of_the_whole, told
-from lollms_core.text.chunking import cut_at
 from lollms_core.types import Batch, Done, GenerationCall, Message, Notice, ReceiptItem, Reply, TextDelta
 
 __all__ = ["processed", "summary"]
 
-_AROUND = 64  # tokens of what a model's own template puts around the messages
-_LEAST = 64  # tokens of text for which it is worth to ask at all
 _MOST_NAMED = 10  # missing parts that the text names; the receipt has all
-_UNSURE = 0.8  # how much of the room is used where tokens are estimates
 
 
 class _Manner(msgspec.Struct, frozen=True):
@@ -49,9 +45,10 @@ def summary(call: GenerationCall, text: str, task: str = "", extent: Extent = Ex
     """Summarise a text of any length; `task` says on what to look. The messages of `call` are its system message.
 
     The user sees the steps, and the final summary as it is written. A part that fails twice is left out: a warning, the
-    receipt and the end of the text say so. Costs no call for a blank text, one for a text that fits in one chunk, else
-    `calls_for` the chunks; a call that fails is made once more. All prompts together have the tokens of the text, of
-    the overlaps, of all summaries but the last, and some 150 for each call.
+    receipt and the end of the text say so; summaries that cannot be put together are used as they are, as much as fits.
+    Costs no call for a blank text, one for a text that fits in one chunk, else `calls_for` the chunks; a call that
+    fails is made once more. All prompts together have the tokens of the text, of the overlaps, of all summaries but the
+    last, and some 150 for each call.
 
     Raises `InvalidRequest` for sizes that make no sense, `ContextTooLong` where the task alone fills the context, what
     would go wrong with every part, and where three parts in a row fail or all do, the error of the first. What is
@@ -76,9 +73,13 @@ class _Item(msgspec.Struct, frozen=True):
     text: str
 
     @property
-    def shown(self) -> str:
+    def heading(self) -> str:
         name = told(self.first, self.last)
-        return f"{name[:1].upper()}{name[1:]}:\n{self.text}"
+        return f"{name[:1].upper()}{name[1:]}:\n"
+
+    @property
+    def shown(self) -> str:
+        return f"{self.heading}{self.text}"
 
 
 class _Long:
@@ -97,7 +98,11 @@ class _Long:
         self._missing: list[tuple[int, int, LollmsError]] = []
         self._final = ""
         self._done = 0.0
-        self._room = 0
+        self._room = 0  # tokens of text in one call, and of all that is beside it
+        self._beside = 0
+        self._sizes_told: list[tuple[str, str]] = []  # what was made smaller, which matters only where there are parts
+        self._has_parts = True  # whether there is room for any
+        self._level = 0  # how often results were put together
 
     def run(self) -> Flow[Reply]:
         """See `summary`."""
@@ -107,12 +112,14 @@ class _Long:
             return Reply()
         try:
             yield from self._look()
-            chunks = yield from self._chunks(self._extent.chunk or self._room)
+            chunks = yield from self._chunks((self._has_parts and self._extent.chunk) or self._room)
             if len(chunks) == 1:
                 reply = yield from self._at_once(chunks[0].tokens)
                 if reply is not None:
                     return (yield from self._ended(reply))
+                self._sizes_told.clear()
                 chunks = yield from self._chunks(max(1, chunks[0].tokens // 2))
+            yield from self._tell_sizes()
             yield from self._map(chunks)
             return (yield from self._ended((yield from self._synthesis())))
         except LollmsError as error:
@@ -132,34 +139,56 @@ class _Long:
         ):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise InvalidRequest(f"{name} is {value!r}; it must be a whole number from {least} on.", param=name)
-        words = (of_a_part(self._task, "", 1000, 1000), of_results(self._task, "", last=True))
-        system = "\n".join(message.text for message in self._call.messages)
-        prompt = _AROUND + (yield from self._measure.tokens(f"{system}\n{max(words, key=len)}"))
-        self._room = room_in(extent.context, prompt, self._call.params.max_tokens)
-        if not self._measure.exact:
-            self._room = int(self._room * _UNSURE)
-            words_of_it = "the backend cannot count tokens, so the sizes of the parts are estimates"
-            self._spending.note(ReceiptItem("chunk_size_tokens", "rewritten", words_of_it))
-        if self._room < _LEAST:
+        prompt = max(
+            (yield from self._prompt(of_results(self._task, "", last=True))),
+            (yield from self._prompt(of_a_part(self._task, "", 1000, 1000))),
+        )
+        self._room = self._room_beside(prompt)
+        if self._room < LEAST and not (yield from self._fits_at_once()):
             raise ContextTooLong(
                 f"The task alone has about {prompt} tokens, of a context of {extent.context}. Shorten it, or give a "
                 "larger ctx_size if the model has one.",
                 param="ctx_size",
             )
 
+    def _prompt(self, words: str) -> Flow[int]:
+        """The tokens of a prompt, with all that stands around it."""
+        system = "\n".join(message.text for message in self._call.messages)
+        return AROUND + (yield from self._measure.tokens(f"{system}\n{words}"))
+
+    def _room_beside(self, prompt: int) -> int:
+        """The tokens of text for which there is room beside a prompt."""
+        room = room_in(self._extent.context, prompt, self._call.params.max_tokens)
+        self._beside = self._extent.context - room
+        return room if self._measure.exact else int(room * UNSURE)
+
+    def _fits_at_once(self) -> Flow[bool]:
+        """Whether a text can be read as a whole in a context that is too small for the words about parts."""
+        room = self._room_beside((yield from self._prompt(of_the_whole(self._task, ""))))
+        if not room or len(self._text) > LEAST * room or (yield from self._measure.tokens(self._text)) > room:
+            return False
+        self._room = room
+        self._has_parts = False
+        return True
+
     def _chunks(self, wanted: int) -> Flow[tuple[Chunk, ...]]:
         size = min(wanted, self._room)
         if size < wanted:
-            yield from self._note("chunk_size_tokens", f"parts of {wanted} tokens do not fit the context: {size}")
+            self._sizes_told.append(("chunk_size_tokens", f"parts of {wanted} tokens do not fit the context: {size}"))
         overlap = min(self._extent.overlap, size // 2)
         if overlap < self._extent.overlap and size == wanted:
             why = f"an overlap of {self._extent.overlap} tokens is more than half of a part: {overlap}"
-            yield from self._note("overlap_tokens", why)
+            self._sizes_told.append(("overlap_tokens", why))
         return (yield from chunked(self._text, size, overlap, self._measure)).parts
 
-    def _note(self, name: str, reason: str) -> Flow[None]:
-        self._spending.note(ReceiptItem(name, "clamped", reason))
-        yield from emit(Notice("info", f"{name} was clamped: {reason}"))
+    def _tell_sizes(self) -> Flow[None]:
+        """Say what the sizes of the parts are, where they are not as asked for."""
+        if not self._measure.exact:
+            why = "the backend cannot count tokens, so the sizes of the parts are estimates"
+            self._spending.note(ReceiptItem("chunk_size_tokens", "rewritten", why))
+        for name, reason in self._sizes_told:
+            self._spending.note(ReceiptItem(name, "clamped", reason))
+            yield from emit(Notice("info", f"{name} was clamped: {reason}"))
 
     # ---- the calls
 
@@ -168,7 +197,7 @@ class _Long:
         params = self._call.params
         if params.ctx_size is None:  # a backend that is told nothing may have less than it could, and cut silently
             context = self._extent.context
-            params = msgspec.structs.replace(params, ctx_size=min(context, (context - self._room + tokens) * 5 // 4))
+            params = msgspec.structs.replace(params, ctx_size=min(context, (self._beside + tokens) * 5 // 4))
         return msgspec.structs.replace(self._call, messages=(*self._call.messages, Message.user(words)), params=params)
 
     def _at_once(self, tokens: int) -> Flow[Reply | None]:
@@ -177,7 +206,7 @@ class _Long:
         try:
             return (yield from self._answer(of_the_whole(self._task, self._text), tokens))
         except ContextTooLong:
-            if self._final.strip():
+            if self._final.strip() or not self._has_parts:
                 raise
             return None
 
@@ -201,7 +230,10 @@ class _Long:
         )
 
     def _all(self, jobs: Sequence[Job], spans: Sequence[range]) -> Flow[None]:
-        """Do jobs, each of which gives one result for those at its places; all others stay as they are."""
+        """Do jobs, each of which gives one result for those at its places; all others stay as they are.
+
+        Where a job fails, the results that it was given stay, too, as one; there are none of a part of the text.
+        """
         items = self._items
         board = Board(jobs, self._done)
         try:
@@ -215,9 +247,10 @@ class _Long:
                     continue
                 for place in span:
                     del kept[place]
-                if outcome.error is None:
-                    kept[span[0]] = _Item(first, last, outcome.text)
-                else:
+                text = outcome.text or "\n\n".join(items[place].text for place in span if items[place].text)
+                if text:
+                    kept[span[0]] = _Item(first, last, text)
+                elif outcome.error is not None:
                     self._missing.append((first, last, outcome.error))
                     self._spending.note(ReceiptItem(told(first, last), "dropped", str(outcome.error)))
             self._items = [item for _, item in sorted(kept.items()) if item.text]
@@ -227,17 +260,17 @@ class _Long:
         """One result of all; where they do not fit together, of what groups of them come to."""
         room = self._room
         while True:
-            level, sizes = 1, (yield from self._sizes(room))
+            sizes = yield from self._sizes(room)
             while sum(sizes) > room:
-                yield from self._merge(sizes, room, level)
-                level, sizes = level + 1, (yield from self._sizes(room))
+                yield from self._merge(sizes, room)
+                sizes = yield from self._sizes(room)
             words = of_results(self._task, self._joined(range(len(self._items))), last=True)
             yield from step_start(self._manner.ending, "final_synthesis", self._done)
             try:
                 reply = yield from self._answer(words, sum(sizes))
             except ContextTooLong:
                 room = min(room, sum(sizes)) // 2
-                if self._final.strip() or room < _LEAST or len(self._items) == 1:
+                if self._final.strip() or room < LEAST or len(self._items) == 1:
                     raise
                 yield from warn("The results do not fit the model's context together and are first put in groups.")
             else:
@@ -246,32 +279,33 @@ class _Long:
                 return reply
 
     def _sizes(self, room: int) -> Flow[list[int]]:
-        """The tokens of all results, exactly where it matters. One too large to go with another is shortened."""
+        """The tokens of all results, in one number where they fit. One too large to go with another is shortened."""
         sizes = [HEAD + self._measure.guess(each.shown) for each in self._items]
-        if 2 * sum(sizes) <= room and self._measure.exact:
-            return sizes
+        if sum(sizes) <= room:  # a guess, which is the worse the less the text was like its summaries
+            whole = yield from self._measure.tokens(self._joined(range(len(self._items))))
+            if whole <= room:
+                return [whole]
         for place, item in enumerate(self._items):
             sizes[place] = HEAD + (yield from self._measure.tokens(item.shown))
         if sum(sizes) > room:
             for place, size in enumerate(sizes):
                 if size > room // 2:
-                    sizes[place] = yield from self._shorten(place, size, room // 2)
+                    sizes[place] = yield from self._shorten(place, room // 2)
         return sizes
 
-    def _shorten(self, place: int, size: int, most: int) -> Flow[int]:
+    def _shorten(self, place: int, most: int) -> Flow[int]:
         """Cut a result down to a size; returns the size that it has then."""
         item = self._items[place]
         name, why = f"the result of {told(item.first, item.last)}", "was too long to be put together with others"
         self._spending.note(ReceiptItem(name, "clamped", f"it {why} and was shortened"))
         yield from warn(f"{name[:1].upper()}{name[1:]} {why} and is shortened.")
-        while size > most and len(item.text) > 1:
-            length = max(1, len(item.text) * most // size * 9 // 10)
-            item = self._items[place] = _Item(item.first, item.last, item.text[: cut_at(item.text, 0, length)])
-            size = HEAD + (yield from self._measure.tokens(item.shown))
-        return size
+        text = yield from cut_to(item.text, most - HEAD, self._measure, item.heading)
+        item = self._items[place] = _Item(item.first, item.last, text or item.text[:1])
+        return HEAD + (yield from self._measure.tokens(item.shown))
 
-    def _merge(self, sizes: Sequence[int], room: int, level: int) -> Flow[None]:
+    def _merge(self, sizes: Sequence[int], room: int) -> Flow[None]:
         """Put the results together in groups, as large as fit."""
+        self._level = level = self._level + 1
         items, spans = self._items, [each for each in groups(sizes, room) if len(each) > 1]
         if not spans:
             raise ContextTooLong("The results of two parts do not fit the model's context together.", param="ctx_size")
@@ -284,6 +318,7 @@ class _Long:
                 called,
                 functools.partial(self._joined, span),
                 lambda results: self._asked(of_results(self._task, results, last=False), room),
+                "could not be put together, and as much as fits is used as it is",
             )
 
         yield from self._all([job(number, span) for number, span in enumerate(spans, 1)], spans)
@@ -321,9 +356,9 @@ class _Long:
             note = f"\n\n[{_said_missing(self._missing)}]"
             text += note
             yield from emit(TextDelta(note))
-        if last.finish_reason == "length":
-            self._spending.note(ReceiptItem("final_synthesis", "clamped", "it was cut off at the limit of its tokens"))
-            yield from warn("The text was cut off at the limit of its tokens.")
+        if words := CUT.get(last.finish_reason):
+            self._spending.note(ReceiptItem("final_synthesis", "clamped", f"it {words}"))
+            yield from warn(f"The text {words}.")
         reply = self._reply(text, last.finish_reason, last.thoughts)
         yield from emit(Done(reply.finish_reason, reply.usage, reply.model, reply.receipt))
         return reply
@@ -331,10 +366,7 @@ class _Long:
     def _reply(self, text: str, finish_reason: str, thoughts: str = "") -> Reply:
         """A text with all that was spent."""
         reply = self._spending.reply(text, finish_reason, thoughts=thoughts)
-        if self._call.params.ctx_size is not None:
-            return reply
-        ours = ("ctx_size", "context_size", "num_ctx")  # that a backend does not take it matters to nobody but us
-        return msgspec.structs.replace(reply, receipt=tuple(each for each in reply.receipt if each.name not in ours))
+        return without_context(reply) if self._call.params.ctx_size is None else reply
 
 
 class _Shown:

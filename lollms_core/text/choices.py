@@ -4,7 +4,8 @@ A text is read only where it can mean one thing: a word that happens to stand in
 true, and "no doubt, yes" is not no). What might mean another thing is not guessed at, so that the caller can ask again.
 
 The answers to choose from are shown with labels: letters up to 26 of them, else numbers from 1. Letters are what most
-questions of this kind have that models learn from, and nobody counts them from 0.
+questions of this kind have that models learn from, and nobody counts them from 0. Where an answer reads as the label of
+another one, the next kind of labels is taken: "5" must not choose the answer "4".
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ LONGEST = 20_000
 
 _DECISIONS = {"yes": True, "true": True, "no": False, "false": False}
 _DECISION = re.compile(r"\b(?:yes|no|true|false)\b")
+_NONE_OF = re.compile(  # "there is no sun" decides nothing
+    r"\b(?:is|are|was|were|be|been|has|have|had|having|there's|with|by|of|in|see|sees|saw|finds?|found|shows?|because)"
+    r" no (?!(?:it|he|she|we|they|you|i|that|this|there|yes|true|false|not|no)\b)[a-z]+|\bno doubt\b"
+)
 _DENIED = re.compile(r"(?:\b(?:not|never|neither|nor|hardly|without)|n't)\s+(?:\w+\s+)?(?:yes|no|true|false)\b")
 _HEDGED = re.compile(
     r"\b(?:wait|actually|however|but|although|though|unless|maybe|perhaps|possibly|unsure|uncertain|unclear|unknown"
@@ -37,14 +42,12 @@ _MARKED = re.compile(
 )
 _EMPHASIS = re.compile(r"[*_`]+")
 _BECAUSE = re.compile(r"\bbecause\b", re.IGNORECASE)
-_ENDS = " \t\n\r.,;:!\"'“”‘’«»()[]"
+_ENDS = " \t\n\r.,;:!\"'“”‘’«»「」。、()[]"
 _BULLET = re.compile(r"\s*[-*•]\s+")
 _ORDINAL = re.compile(r"\s*(\d{1,6})[.)]\s+")
-_LABEL = re.compile(r"(?:(?:option|choice|answer|number|letter)\s*[:#]?\s*|#)?[(\[\"']*([a-z]|\d{1,6})[)\]\"']*[.:]?")
-_LABELLED = re.compile(
-    r"(?:(?:option|choice|answer|number|letter)\s*[:#]?\s*|#)?[(\[]?([a-z]|\d{1,6})(?:[)\]][.:]?|[.:]|\s+[-–—])\s+(.+)",
-    re.DOTALL,
-)
+_BEFORE = r"(?:(?:option|choice|answer|number|letter)\s*[:#]?\s*|#)?"
+_LABEL = re.compile(_BEFORE + r"[(\[\"']*([a-z]|n?\d{1,6})[)\]\"']*[.:。]?")
+_LABELLED = re.compile(_BEFORE + r"[(\[]?([a-z]|n?\d{1,6})(?:[)\]][.:]?|[.:]|\s+[-–—])\s+(.+)", re.DOTALL)
 _RANKING = re.compile(r"\s*(?:(?:my|the)\s+)?(?:final\s+)?(?:ranking|order)(?:\s+is\s*:?|\s*:)\s*", re.IGNORECASE)
 
 
@@ -68,13 +71,13 @@ def said_yes(said: str) -> bool | None:
     if len(said) > LONGEST:
         return None
     text = _EMPHASIS.sub("", unicodedata.normalize("NFKC", said)).replace("’", "'").strip(" \t\n\r\"'").casefold()
-    meant = {_DECISIONS[word] for word in _DECISION.findall(text)}
+    meant = {_DECISIONS[word] for word in _DECISION.findall(_NONE_OF.sub("", text))}
     if len(meant) != 1 or _DENIED.search(text) or _HEDGED.search(text) or "?" in text:
         return None
     marked = _MARKED.findall(text)
-    if not all(_LED.match(rest) for rest in marked):
-        return None
-    return meant.pop() if marked or _LED.match(text) else None
+    led = [_LED.match(rest) for rest in marked or [text]]
+    said_by_them = {_DECISIONS[each[1]] if each else None for each in led}
+    return meant.pop() if said_by_them == meant else None
 
 
 class Choices:
@@ -90,14 +93,21 @@ class Choices:
         self._by_label = {label: index for index, label in enumerate(self.labels)}
 
     def _chosen_labels(self) -> tuple[str, ...]:
-        """Letters, or numbers where there are too many, or where an answer is the letter of another one."""
+        """Letters, or numbers where there are too many; N1, N2 and so on where the answers are letters or numbers."""
         many = len(self.answers)
-        letters, numbers = tuple(ascii_uppercase[:many]), tuple(str(number) for number in range(1, many + 1))
-        kinds = [letters, numbers] if many <= len(ascii_uppercase) else [numbers]
+        numbers = tuple(str(number) for number in range(1, many + 1))
+        kinds = [tuple(ascii_uppercase[:many])] if many <= len(ascii_uppercase) else []
+        kinds += [numbers, tuple(f"N{number}" for number in numbers)]
         return next((labels for labels in kinds if not self._misleads(labels)), kinds[0])
 
     def _misleads(self, labels: Sequence[str]) -> bool:
-        return any(set(self._by_text.get(label.casefold(), ())) - {index} for index, label in enumerate(labels))
+        """Whether an answer reads as the label of another one."""
+        of = {label.casefold(): index for index, label in enumerate(labels)}
+        for text, indices in self._by_text.items():
+            read = _LABEL.fullmatch(text)
+            if read and read[1] in of and set(indices) - {of[read[1]]}:
+                return True
+        return False
 
     @property
     def named(self) -> str:
@@ -148,7 +158,7 @@ class Choices:
 
     def _whole(self, said: str) -> int | None:
         """The answer that a text names, if it does nothing else."""
-        text = _without(_BULLET, _EMPHASIS.sub("", said)).strip().casefold()
+        text = _without(_BULLET, _EMPHASIS.sub("", unicodedata.normalize("NFKC", said))).strip().casefold()
         meant = self._exactly(said, self._texts(said))
         if label := _LABEL.fullmatch(text):
             meant |= self._of_label(label[1])

@@ -76,9 +76,13 @@ def fenced_blocks(lines: Sequence[str]) -> Iterator[FencedBlock]:
 
 
 class FenceReader:
-    """Finds fenced blocks in lines that are given one after the other. `opening` is the fence of the open block."""
+    """Finds fenced blocks in lines that are given one after the other. `opening` is the fence of the open block.
 
-    def __init__(self) -> None:
+    A closing fence is indented at most `slack` columns more than the opening one.
+    """
+
+    def __init__(self, slack: int = 3) -> None:
+        self._slack = slack
         self._opened: re.Match[str] | None = None
         self._number = self._first = self._margin = 0
         self._inside: list[str] = []
@@ -96,7 +100,7 @@ class FenceReader:
         if opened is None:
             if fence is not None and not (fence["marks"][0] == "`" and "`" in fence["info"]):
                 self._opened, self._first, self._margin, self._inside = fence, number, _columns(fence["indent"]), []
-        elif fence is not None and _closes(fence, opened, self._margin):
+        elif fence is not None and _closes(fence, opened, self._margin + self._slack):
             self._opened = None
             return FencedBlock(opened["info"].strip(), self._inside, self._first, number + 1, is_complete=True)
         else:
@@ -191,9 +195,9 @@ def _columns(indent: str) -> int:
     return len(indent.expandtabs(4))
 
 
-def _closes(fence: re.Match[str], opened: re.Match[str], margin: int) -> bool:
+def _closes(fence: re.Match[str], opened: re.Match[str], most: int) -> bool:
     alone = not fence["info"].strip() and fence["marks"].startswith(opened["marks"])
-    return alone and _columns(fence["indent"]) <= margin + 3
+    return alone and _columns(fence["indent"]) <= most
 
 
 def _without_indent(line: str, margin: int) -> str:

@@ -30,6 +30,7 @@ _ANCHOR_LINES = 20
 _REST_OF_NAME = re.compile(r"[\w+#.-]{1,12}")  # of a language that stands behind a fence
 _RULERS = "-=#*_~+. \t"  # of such signs a line may have any number
 _WORD = re.compile(r"\w")
+_TWO_LINES = re.compile(r"\S.*\n\s*\S")
 _FENCE_LINE = re.compile(r"[ \t]*(`{3,}|~{3,})(.*)\Z", re.DOTALL)
 _CODE_TAG = re.compile(r"<code\b[^<>]{0,300}>", re.IGNORECASE)
 _CODE_END = re.compile(r"</code\s*>", re.IGNORECASE)
@@ -39,6 +40,11 @@ _TALK = re.compile(
     r"|here(?:'s|\u2019s| is| are)? the (?:rest|remaining|continuation|continued|missing|complete|full)"
     r"|(?:the|your) (?:code|block|answer) (?:above )?(?:is|was) (?:already )?(?:complete|finished|whole)"
     r"|nothing (?:is|was) missing)\b[^=(){};<>]*\Z",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"[ \t]*(?:#{1,4}|//|--|/\*|<!--|;|%)\s*(?:\.{3}|\u2026)?\s*[(\[]?\s*"
+    r"(?:continu(?:ed|ing|ation)|(?:the )?(?:rest|remainder) of|previous |(?:the )?(?:code|lines) above)\b.*",
     re.IGNORECASE,
 )
 
@@ -66,14 +72,21 @@ def open_block(text: str, form: str = "markdown") -> OpenBlock | None:
 
 
 def anchor(code: str) -> str:
-    """The last lines of code, the last one perhaps cut, as few as can hardly stand in it twice."""
-    lines = code[-_LINE:].split("\n")
-    tail = code[-_LINE:]
+    """The last lines of code, two at least and the last one perhaps cut, as few as can hardly stand in it twice.
+
+    Two of them show whether a continuation has moved everything to other columns.
+    """
+    tail, found = code[-_LINE:], ""
+    lines = tail.split("\n")
     for count in range(1, min(len(lines), _ANCHOR_LINES)):
         last = "\n".join(lines[-count:])
-        if _tells(last) and (count >= 3 or tail.count(last) == 1):
-            tail = last
+        if found and len(last) > _ANCHOR:
             break
+        if _tells(last) and (count >= 3 or tail.count(last) == 1):
+            found = last
+            if _TWO_LINES.search(last):
+                break
+    tail = found or tail
     if len(tail) <= _ANCHOR:
         return tail
     word = re.compile(r"(?<!\w)\w").search(tail, len(tail) - _ANCHOR)
@@ -118,8 +131,11 @@ def joined(code: str, more: str, *, in_fence: bool = False, is_closed: bool = Fa
 # ---- where the code stands in an answer ----------------------------------------------------------------------------
 
 
-def _with_fence(code: str, more: str, opening: str) -> str:
-    """The code with the rest of its block, the fence that closes it, and what stands behind that."""
+def _with_fence(code: str, more: str, opening: str, *, may_quote: bool = True) -> str:
+    """The code with the rest of its block, the fence that closes it, and what stands behind that.
+
+    `may_quote` says that the first block may be a quotation of where the code had stopped.
+    """
     marks = opening.lstrip()
     if ending := _rest_of_fence(code, more, marks):
         return code + ending
@@ -137,9 +153,12 @@ def _with_fence(code: str, more: str, opening: str) -> str:
         reader.line(lines[first])
         while at < len(lines) and reader.line(lines[at]) is None:
             at += 1
-        whole = joined(code, _piece(lines, first + 1, at), in_fence=True, is_closed=at < len(lines))
+        piece = _without_heading(code, _piece(lines, first + 1, at))
+        whole = joined(code, piece, in_fence=True, is_closed=at < len(lines))
         if at == len(lines):
             return whole
+        if may_quote and whole.rstrip() == code.rstrip() and _is_quoted(lines, first, at):
+            return _with_fence(code, "\n".join(lines[at + 1 :]), opening, may_quote=False)
     else:
         at = first
         whole = joined(code, _without_talk(code, _piece(lines, 0, first)), is_closed=True)
@@ -159,6 +178,13 @@ def _opens(lines: Sequence[str], fences: Sequence[int], code: str, marks: str) -
         return len(fences) % 2 == 0 or _repeated(code, rest) is not None or (bool(rest.strip()) and not closes)
     second = _FENCE_LINE.match(lines[fences[1]]) if len(fences) % 2 == 0 else None
     return second is not None and not second[2].strip() and _repeated(code, before) is None
+
+
+def _is_quoted(lines: Sequence[str], first: int, at: int) -> bool:
+    """Whether a block from one fence to another only says where the model goes on, in the next block of its kind."""
+    opening = lines[first].strip()
+    later = (line.strip() for line in lines[at + 1 :] if _is_fence(line, opening[:3]))
+    return next(later, "") == opening
 
 
 def _is_fence(line: str, marks: str) -> bool:
@@ -201,7 +227,7 @@ def _with_tag(code: str, more: str) -> str:
     start = tag.end() if is_new and tag else 0
     end = _CODE_END.search(more, start)
     piece = more[start : end.start() if end else len(more)]
-    piece = piece.removeprefix("\n") if is_new else _without_talk(code, piece)
+    piece = _without_heading(code, piece.removeprefix("\n")) if is_new else _without_talk(code, piece)
     whole = joined(code, piece, in_fence=is_new, is_closed=end is not None)
     return whole + (more[end.start() :] if end else "")
 
@@ -217,14 +243,39 @@ def _open_tag(text: str) -> OpenBlock | None:
     return None
 
 
+def _without_heading(code: str, more: str) -> str:
+    """What stands in a block of its own, without empty lines and a remark that it goes on before what is repeated."""
+    at = 0
+    while (end := more.find("\n", at)) >= 0 and (not more[at:end].strip() or _GOES_ON.fullmatch(more, at, end)):
+        at = end + 1
+    if not at or _repeated(code, more) is not None:
+        return more
+    rest = more[at:]
+    if _repeated(code, rest) is not None or _shifted(code, rest) is not None:
+        return rest
+    is_in_line = bool(code[code.rfind("\n") + 1 :].strip())
+    return rest if is_in_line and more[:at].strip() else more
+
+
 def _without_talk(code: str, more: str) -> str:
-    """What a model wrote without a fence, without the sentence that it may begin with."""
+    """What a model wrote without a fence, without the sentences that it may begin with."""
     first, _, rest = more.lstrip().partition("\n")
     if _repeated(code, more) is not None or len(first.split()) < 3 or not _TALK.match(first):
         return more
     tail = anchor(code)
     place = f"\n{rest}".find(f"\n{tail}") if _tells(tail) else -1
-    return rest.lstrip("\n") if place < 0 or rest.count("\n", 0, place) > _TALK_LINES else rest[place:]
+    between = rest[: max(0, place)].split("\n")
+    if place >= 0 and len(between) <= _TALK_LINES and all(map(_is_sentence, filter(str.strip, between))):
+        return rest[place:]
+    # Of empty lines, one parts the sentence from the code; more of them belong to code that was not cut in a line.
+    return rest.removeprefix("\n") if code.endswith("\n") else rest.lstrip("\n")
+
+
+def _is_sentence(line: str) -> bool:
+    words = line.split()
+    return (
+        len(words) > 2 and line[0].isalnum() and words[-1][-1] in ".:!" and not any(each in line for each in "(){};<>=")
+    )
 
 
 def _after_blocks(text: str, more: str, form: str) -> str:
@@ -277,8 +328,6 @@ def _is_repetition(tail: str) -> bool:
     last = tail[tail.rfind("\n") + 1 :]
     if last.strip():
         return bool(last.strip(_RULERS)) or last[-1].isspace() or len({*last.strip()}) > 1
-    if last:  # blanks of a line that had not begun
-        return _tells(tail)
     return len({each for each in tail if each.isalpha()}) >= 3
 
 
@@ -304,12 +353,16 @@ def _shifted(code: str, more: str) -> str | None:
         if not same or not _is_repetition_but_for_blanks(tail):
             continue
         shift = {_indent(a) - _indent(b) for a, b in zip(tail, head, strict=True) if a.strip() and b.strip()}
-        by = shift.pop() if len(shift) == 1 and sum(bool(line.strip()) for line in tail) > 1 else 0
-        rest = [now[len(last) :], *theirs[count:]]
-        if not last:
-            rest[0] = head[-1]
+        by = shift.pop() if len(shift) == 1 and _is_moved(tail, head) else 0
+        rest = [now[len(last) :] if last else _moved(head[-1], by)[len(tail[-1]) :], *theirs[count:]]
         return "\n".join([rest[0], *(_moved(line, by) for line in rest[1:])])
     return None
+
+
+def _is_moved(tail: Sequence[str], head: Sequence[str]) -> bool:
+    """Whether all that follows may stand in other columns too; of one line, its indentation alone may be lost."""
+    lines = [line for line, own in zip(head, tail, strict=True) if own.strip()]
+    return len(lines) > 1 or (bool(lines) and _indent(lines[0]) > 1)
 
 
 def _is_repetition_but_for_blanks(tail: Sequence[str]) -> bool:
@@ -319,9 +372,11 @@ def _is_repetition_but_for_blanks(tail: Sequence[str]) -> bool:
 
 def _repeated_inside(code: str, more: str) -> int:
     """How many characters at the start of `more` are the end of the last line, from the start of a word; 0 for none."""
-    last = code[code.rfind("\n") + 1 :][-_LINE:]
+    last = code[code.rstrip().rfind("\n") + 1 :][-_LINE:]
     for word in re.finditer(r"(?<!\w)\w", last):
         tail = last[word.start() :]
+        if "\n" in tail and len(tail) < _ANCHOR // 2:
+            break  # a line may well be the end of the line before it
         if len({*tail}) >= 6 and more.startswith(tail) and sum(map(len, re.findall(r"\w+", tail))) >= _TELLING_INSIDE:
             return len(tail)
     return 0

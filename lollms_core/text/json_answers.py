@@ -46,6 +46,7 @@ _DECORATION = re.compile(
     | “(?P<quoted>(?:[^“”"\\]|\\.)*+)”""",
     re.DOTALL | re.VERBOSE,
 )
+_THOUGHT_TAG = re.compile(r"<(?P<closing>/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
 _BLANK = " \t\r\n"
 _HOLDERS = (dict, list, tuple)
 
@@ -63,7 +64,7 @@ def found_json(text: str, *, finished: bool = True) -> Iterator[Any]:
     `finished`: whether the model ended by itself; else what was not closed is not closed for it. Never raises; costs
     linear time.
     """
-    plain, blocks, spans = _candidates(text)
+    plain, blocks, spans = _candidates(text if finished else _without_open_thought(text))
     if not plain:
         return
     broken: list[str] = []
@@ -123,6 +124,12 @@ def _candidates(text: str) -> tuple[str, list[str], list[str]]:
     blocks = ["\n".join(block.lines) for block in fenced]
     spans = [text[start:end] for start, end in deque(_spans(text), _MOST)]
     return plain, blocks[::-1], spans[::-1]
+
+
+def _without_open_thought(text: str) -> str:
+    """The text up to a thought that was cut off: what stands in there is a draft."""
+    last = deque(_THOUGHT_TAG.finditer(text), 1)
+    return text[: last[0].start()] if last and not last[0]["closing"] else text
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 What is changed: a number or truth value that was written as a text, a whole number where a text is wanted, 34.0 where
 a whole number is wanted, a value where a list of such is wanted, the case and the blanks around a choice, properties
-that a closed object does not have, and a property that is missing and may be null. Whatever else is wrong is given back
-to the model. Nothing is taken for granted: whoever calls this checks the value again.
+that a closed object does not have, a property that is missing and may be null, and one that is null and may be
+missing. Whatever else is wrong is given back to the model. Nothing is taken for granted: whoever calls this checks the
+value again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+from lollms_core.text.json_keywords import remembered
+from lollms_core.text.json_roots import referred
 
 __all__ = ["Fitted", "fitted"]
 
@@ -21,6 +25,10 @@ _SEVERAL = re.compile(r"[,;|/\n]|\b(?:and|or)\b")  # a text that may be several
 _EXACT = 2**53
 _DEEPEST = 100
 _NONE: tuple[Any, ...] = ()
+
+
+# What a value became for one of several schemas, and the changes; the value itself, so that no other has its identity.
+_Tried: TypeAlias = dict[tuple[int, int], tuple[Any, list[str], Any]]
 
 
 class Fitted(NamedTuple):
@@ -35,22 +43,24 @@ def fitted(value: Any, schema: Mapping[str, Any], is_valid: Callable[[Any, Any],
 
     `is_valid(value, part)` says whether a value obeys a part of the schema. The value given is not touched.
     """
-    work = _Work(schema, is_valid)
-    made = work.fit(value, schema, "", _DEEPEST)
+    work = _Work(schema, is_valid, {})
+    with remembered():
+        made = work.fit(value, schema, "", _DEEPEST)
     return Fitted(made, tuple(work.changes))
 
 
 class _Work:
-    def __init__(self, root: Mapping[str, Any], is_valid: Callable[[Any, Any], bool]) -> None:
+    def __init__(self, root: Mapping[str, Any], is_valid: Callable[[Any, Any], bool], tried: _Tried) -> None:
         self._root = root
         self._is_valid = is_valid
+        self._tried = tried
         self.changes: list[str] = []
 
     def fit(self, value: Any, schema: Any, place: str, left: int) -> Any:
         if not isinstance(schema, Mapping) or left == 0:
             return value
         if isinstance(reference := schema.get("$ref"), str):
-            value = self.fit(value, self._target(reference), place, left - 1)
+            value = self.fit(value, referred(self._root, reference), place, left - 1)
         for part in _listed(schema, "allOf"):
             value = self.fit(value, part, place, left - 1)
         for name in ("anyOf", "oneOf"):
@@ -104,19 +114,28 @@ class _Work:
         return self._note(value, meant[0], place) if len(meant) == 1 else value
 
     def _fit_one(self, value: Any, branches: list[Any], place: str, left: int) -> Any:
-        """A value for one of several schemas: left where it obeys one, changed where all changes agree."""
+        """A value for one of several schemas: left where it obeys one, changed where only one change makes it so."""
+        if not isinstance(value, (dict, list)):
+            made, changes = self._try_each(value, branches, place, left)
+        else:  # which may hold others for which that is asked: each is tried once, on whatever way it is reached
+            key = (id(value), id(branches))
+            if key not in self._tried:
+                self._tried[key] = (*self._try_each(value, branches, place, left), value)
+            made, changes, _ = self._tried[key]
+        self.changes += changes
+        return made
+
+    def _try_each(self, value: Any, branches: list[Any], place: str, left: int) -> tuple[Any, list[str]]:
+        """See `_fit_one`; the value and its changes."""
         if any(self._is_valid(value, branch) for branch in branches):
-            return value
+            return value, []
         made: list[tuple[Any, list[str]]] = []
         for branch in branches:
-            inner = _Work(self._root, self._is_valid)
+            inner = _Work(self._root, self._is_valid, self._tried)
             found = inner.fit(value, branch, place, left)
             if inner.changes and self._is_valid(found, branch):
                 made.append((found, inner.changes))
-        if len(made) != 1:
-            return value
-        self.changes += made[0][1]
-        return made[0][0]
+        return made[0] if len(made) == 1 else (value, [])
 
     # ---- objects and lists
 
@@ -127,12 +146,17 @@ class _Work:
         made = {
             name: self.fit(each, properties.get(name, rest), _at(place, name), left - 1) for name, each in value.items()
         }
-        missing = [name for name in _listed(schema, "required") if isinstance(name, str) and name not in made]
+        required = [name for name in _listed(schema, "required") if isinstance(name, str)]
+        for name in [name for name, each in made.items() if each is None and name not in required]:
+            if name in properties and not self._is_valid(None, properties[name]):
+                del made[name]  # strict backends have all properties in an answer, as null where they may be missing
+                self._say(_at(place, name), "was null and is left out, since it may be missing")
+        missing = [name for name in required if name not in made]
         patterns = schema.get("patternProperties")
         is_closed = rest is False and not patterns
         extra = [name for name in made if name not in properties] if is_closed else []
-        if missing and extra:
-            return made  # perhaps one of them is the other under a wrong name
+        if extra and (missing or len(extra) == len(made)):
+            return made  # perhaps one of them is another under a wrong name, and nothing is left without them
         for name in extra:
             del made[name]
             self._say(_at(place, name), "was left out, since there is no such property")
@@ -160,18 +184,6 @@ class _Work:
         return named and self._is_valid(None, schema)
 
     # ---- inside
-
-    def _target(self, reference: str) -> Any:
-        """What a reference within the schema refers to; None for any other."""
-        if reference == "#":
-            return self._root
-        if not reference.startswith("#/"):
-            return None
-        value: Any = self._root
-        for step in reference.removeprefix("#/").split("/"):
-            step = step.replace("~1", "/").replace("~0", "~")
-            value = value.get(step) if isinstance(value, Mapping) else None
-        return value
 
     def _note(self, old: Any, new: Any, place: str) -> Any:
         self._say(place, f"was {_shown(old)} and is {_shown(new)}")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-__all__ = ["INSIDE", "Root", "as_object"]
+__all__ = ["INSIDE", "Root", "as_object", "referred"]
 
 INSIDE = "value"
 """The property that holds an answer that is no object."""
@@ -54,7 +55,7 @@ def _is_object(schema: Any, root: Mapping[str, Any], seen: tuple[str, ...]) -> b
     if kind is not None:
         return kind in ("object", ["object"])
     if isinstance(reference, str) and reference not in seen:
-        return _is_object(_target(root, reference), root, (*seen, reference))
+        return _is_object(referred(root, reference), root, (*seen, reference))
     for name, every in (("anyOf", True), ("oneOf", True), ("allOf", False)):
         branches = schema.get(name)
         if isinstance(branches, list) and branches:
@@ -71,7 +72,7 @@ def _without_reference(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         reference = target.get("$ref")
         if not isinstance(reference, str):
             break
-        found = _target(schema, reference)
+        found = referred(schema, reference)
         if not isinstance(found, Mapping):
             return schema
         target = found
@@ -81,16 +82,19 @@ def _without_reference(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**beside, **target}
 
 
-def _target(root: Mapping[str, Any], reference: str) -> Any:
-    """What a reference of the root refers to; None where it is not found."""
+def referred(root: Mapping[str, Any], reference: str) -> Any:
+    """What a reference within the root refers to, by the way that leads to it; None where it is not found."""
     if reference == "#":
         return root
     if not reference.startswith(_HERE):
         return None
     value: Any = root
-    for step in reference.removeprefix(_HERE).split("/"):
+    for step in unquote(reference.removeprefix(_HERE)).split("/"):
         step = step.replace("~1", "/").replace("~0", "~")
-        value = value.get(step) if isinstance(value, Mapping) else None
+        if isinstance(value, list) and step.isdecimal() and len(step) < 9:
+            value = value[int(step)] if int(step) < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, Mapping) else None
     return value
 
 

@@ -5,21 +5,24 @@ References are followed only inside of a schema; nothing is ever fetched.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from lollms_core.errors import InvalidRequest
+from lollms_core.text.json_keywords import quicker, remembered
 
 __all__ = ["SchemaChecker", "schemas_in"]
 
 _SHOWN = 200
+_FORMATS = ("date", "email", "ipv4", "ipv6", "uuid")  # those that a few lines can check; and date-time
 _MOST = 64  # errors of one value that are looked at for the one to tell
 _TRIALS: tuple[Any, ...] = (None, True, 0, "", [], {})  # a value of each type
 _ONE = ("additionalProperties", "items", "contains", "not", "if", "then", "else", "propertyNames")
 _ONE_MORE = ("unevaluatedItems", "unevaluatedProperties", "additionalItems", "contentSchema")
+_DYNAMIC = ("$dynamicRef", "$recursiveRef")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies")
 
@@ -32,6 +35,8 @@ class SchemaChecker:
         import jsonschema  # type: ignore[import-untyped]
         import referencing
 
+        if not isinstance(schema.get("$schema", ""), str):
+            raise InvalidRequest("The schema is not right at $schema: it must be a text.", param="schema")
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         try:
             kind.check_schema(schema)
@@ -41,7 +46,12 @@ class SchemaChecker:
             raise InvalidRequest(words, param="schema") from error
         except RecursionError:
             raise InvalidRequest("The schema is nested too deeply.", param="schema") from None
-        self._validator = _quicker(kind)(schema, registry=referencing.Registry())  # an empty one: nothing is fetched
+        dynamic = any(name in each for each in schemas_in(schema) for name in _DYNAMIC)
+        checked = quicker(kind, dynamic=dynamic)
+        formats = jsonschema.FormatChecker(_FORMATS)
+        formats.checks("date-time", raises=ValueError)(_is_date_time)
+        registry = referencing.Registry()  # an empty one: nothing is fetched
+        self._validator = checked(schema, registry=registry, format_checker=formats)
         _check_references(schema)
         for trial in _TRIALS:
             if not self._ends(trial):
@@ -52,7 +62,8 @@ class SchemaChecker:
         import referencing.exceptions
 
         try:
-            self._validator.is_valid(trial)
+            with remembered():
+                self._validator.is_valid(trial)
         except RecursionError:
             return False
         except referencing.exceptions.Unresolvable:
@@ -65,23 +76,29 @@ class SchemaChecker:
         import referencing.exceptions
 
         try:
-            wrong = jsonschema.exceptions.best_match(islice(self._validator.iter_errors(value), _MOST))
+            with remembered() as verdicts:
+                if self._validator.is_valid(value):
+                    return value
+                verdicts.levels = None
+                try:
+                    wrong = jsonschema.exceptions.best_match(islice(self._validator.iter_errors(value), _MOST))
+                finally:
+                    verdicts.levels = 0
         except referencing.exceptions.Unresolvable as error:
             raise ValueError(f"the schema refers to {error.ref!r}, which is not in it") from error
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
-        if wrong is not None:
-            place = "/".join(str(step) for step in wrong.absolute_path)
-            words = wrong.message if len(wrong.message) <= _SHOWN else wrong.message[:_SHOWN] + "..."
-            raise ValueError(f"{f'at {place}, ' if place else ''}{words}")
-        return value
+        place = "/".join(str(step) for step in wrong.absolute_path)
+        words = wrong.message if len(wrong.message) <= _SHOWN else wrong.message[:_SHOWN] + "..."
+        raise ValueError(f"{f'at {place}, ' if place else ''}{words}")
 
     def is_valid(self, value: Any, part: Any) -> bool:
         """Whether a value obeys a part of the schema, which may refer to others of its parts."""
         import referencing.exceptions
 
         try:
-            return bool(self._validator.evolve(schema=part).is_valid(value))
+            with remembered():
+                return bool(self._validator.evolve(schema=part).is_valid(value))
         except (referencing.exceptions.Unresolvable, RecursionError):
             return False
 
@@ -139,30 +156,6 @@ def _is_in(schema: Mapping[str, Any], reference: str) -> bool:
     return True
 
 
-@functools.cache
-def _quicker(kind: Any) -> Any:
-    """A class of validators that compares the items of a list in linear time."""
-    import jsonschema
-
-    return jsonschema.validators.extend(kind, {"uniqueItems": _unique})
-
-
-def _unique(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
-    """`uniqueItems` in linear time: the library's own compares each item with each other where they are mixed."""
-    import jsonschema
-
-    if wanted and validator.is_type(value, "array"):
-        seen = {json.dumps(_canonical(item), sort_keys=True) for item in value}
-        if len(seen) < len(value):
-            yield jsonschema.ValidationError("the items of the list are not all different")
-
-
-def _canonical(value: Any) -> Any:
-    """The value with 1.0 as 1, which JSON Schema holds for the same number."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_canonical(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _canonical(each) for name, each in value.items()}
-    return value
+def _is_date_time(value: object) -> bool:
+    """Whether a text is a date with a time, as RFC 3339 and ISO 8601 write it. Raises ValueError for what is none."""
+    return not isinstance(value, str) or ("T" in value.upper() and bool(datetime.fromisoformat(value)))

@@ -19,7 +19,16 @@ from typing import NamedTuple
 
 from lollms_core.text.code_blocks import split_lines
 
-__all__ = ["PatchFailed", "apply_blocks", "apply_unified", "difference", "is_elided", "looks_like_diff", "replaced"]
+__all__ = [
+    "PatchFailed",
+    "apply_blocks",
+    "apply_unified",
+    "difference",
+    "is_elided",
+    "is_part",
+    "looks_like_diff",
+    "replaced",
+]
 
 _HEADER = re.compile(r"@@(?:\s*-(\d+)(?:,(\d+))?\s+\+(\d+)(?:,(\d+))?\s*@@)?")
 _FILE = re.compile(r"(?:diff --git |index [0-9a-f]{4,}|new file mode |deleted file mode |similarity index |rename )")
@@ -67,6 +76,10 @@ class _Placed(NamedTuple):
     hunk: _Hunk
     at: int
 
+    @property
+    def end(self) -> int:
+        return self.at + len(self.hunk.old)
+
 
 # ---- unified diffs -------------------------------------------------------------------------------------------------
 
@@ -90,9 +103,10 @@ def apply_unified(original: str, patch: str) -> str:
     hunks = [hunk for hunk in _hunks(split_lines(patch)) if hunk.lines]
     if not any(hunk.changes for hunk in hunks):
         raise PatchFailed("the diff has no line that begins with + or -, so it changes nothing")
+    known = {line.strip() for line in lines}
     for hunk in hunks:
         for mark, text in hunk.lines:
-            if mark == "+" and is_elided(text):
+            if mark == "+" and is_elided(text) and text.strip() not in known:
                 raise PatchFailed(f"the diff adds {_shown([text])}, which stands for code that was left out")
     placed = _as_declared(lines, hunks) or _found(lines, hunks)
     return _written(lines, ends, placed)
@@ -113,7 +127,7 @@ def _hunks(lines: Sequence[str]) -> Iterator[_Hunk]:
         elif _is_header(line):
             yield _hunk(found, inside)
             found, inside, is_open = _HEADER.match(line), [], True
-        elif is_open and not _FILE.match(line) and not line.startswith("\\"):
+        elif is_open and not _FILE.match(line) and not line.startswith("\\ "):
             inside.append((line[0], line[1:]) if line[:1] in (" ", "-", "+") else ("", line))
     yield _hunk(found, inside)
 
@@ -163,10 +177,18 @@ def _found(lines: Sequence[str], hunks: Sequence[_Hunk]) -> list[_Placed]:
         name = f"hunk {number}" if len(hunks) > 1 else "the hunk"
         placed += _place(lines, hunk, name)
     placed.sort(key=lambda each: each.at)
-    for before, after in pairwise(placed):
-        if before.at + len(before.hunk.old) > after.at:
+    bare = list(map(_without_context, placed))
+    for (before, old), (after, new) in pairwise(zip(placed, bare, strict=True)):
+        if before.end > new.at or old.end > after.at:
             raise PatchFailed("two hunks change the same lines; write them as one")
-    return placed
+    return bare
+
+
+def _without_context(placed: _Placed) -> _Placed:
+    """The hunk from its first change to its last, since models let the context of two hunks overlap."""
+    lines = placed.hunk.lines
+    changes = [number for number, (mark, _) in enumerate(lines) if mark in ("-", "+")]
+    return _Placed(_Hunk(lines[changes[0] : changes[-1] + 1]), placed.at + changes[0])
 
 
 def _place(lines: Sequence[str], hunk: _Hunk, name: str) -> list[_Placed]:
@@ -310,6 +332,23 @@ def replaced(original: str, code: str) -> str:
 def is_elided(line: str) -> bool:
     """Whether a line stands for code that was left out, such as `# ... the rest stays the same`."""
     return _ELIDED.match(line) is not None
+
+
+def is_part(original: str, lines: Sequence[str]) -> bool:
+    """Whether lines that are to take the place of a text begin within it, or end there, and leave out the rest.
+
+    They do where a quarter of the text or more stands before the first line that both have, or behind the last one,
+    and the lines have next to nothing in its place. Only lines that stand in the text once are compared.
+    """
+    ours, theirs = ([line.strip() for line in each if line.strip()] for each in (split_lines(original), lines))
+    counts = Counter(ours)
+    places = {line: at for at, line in enumerate(ours) if counts[line] == 1}
+    common = [(places[line], at) for at, line in enumerate(theirs) if line in places]
+    if not common:
+        return False
+    (first, before), (last, until) = min(common), max(common)
+    left_out = max(0, first - 2 * before), max(0, len(ours) - last - 2 * (len(theirs) - until) + 1)
+    return sum(left_out) >= max(1, len(ours) // 4)
 
 
 def difference(before: str, after: str, name: str = "code") -> str:

@@ -1,8 +1,8 @@
 """Templates: an example of the JSON that is wanted, read as the JSON Schema that it means.
 
-A string that names a type is that type (`"integer"`, `"list of strings"`, `"number or null"`); any other string
-describes a text. A number or a truth value is an example of its type. A list is a list of whatever its first element
-means, and a dictionary is an object that has all its names and no others.
+A string that names a type is that type (`"integer"`, `"list of strings"`, `"number or null"`, `"integer|string"`); any
+other string describes a text. A number or a truth value is an example of its type. A list is a list of whatever its
+first element means, and a dictionary is an object that has all its names and no others.
 
     {"name": "string", "age": "integer", "city": "where they live now", "hobbies": ["list", "of", "strings"]}
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from lollms_core.errors import InvalidRequest
@@ -19,6 +20,9 @@ __all__ = ["is_json_schema", "schema_of_template"]
 
 _DEEPEST = 32
 _JSON_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+_OF_SCHEMAS = frozenset({"$schema", "$defs", "$ref"})
+_OF_TYPES = frozenset({"properties", "items", "enum", "additionalProperties", "patternProperties", "prefixItems"})
+_OF_BRANCHES = _OF_SCHEMAS | {"type", "properties", "enum", "const"}
 _NAMES = {
     "string": ("string", "str", "text"),
     "integer": ("integer", "int", "whole number"),
@@ -29,22 +33,44 @@ _NAMES = {
     "null": ("null", "none"),
 }
 _TYPES = {spelled: name for name, spellings in _NAMES.items() for spelled in spellings}
-_OR_NULL = re.compile(r"([a-z ]+?)\s*(?:\bor\b|\|)\s*(?:null|none)", re.IGNORECASE)
+_OR = re.compile(r"(.+)(?:\bor\b|\|)(.+)", re.IGNORECASE)
+_OPTIONAL = re.compile(r"optional\[(.+)\]", re.IGNORECASE)
+_LONGEST_TYPE = 100
 _LIST_OF = re.compile(r"(?:an?\s+)?(?:list|array)s?\s+of\s+(?:an?\s+)?(\S.*)|(?:list|array)\[(.+)\]", re.IGNORECASE)
 
 
 def is_json_schema(given: Mapping[str, Any]) -> bool:
-    """Whether a dictionary is a JSON Schema: it has `$schema`, or a JSON `type` beside what such a type has."""
+    """Whether a dictionary is a JSON Schema, and no template.
+
+    It has `$schema`, or a JSON `type` beside what such a type has, or what no template would have: definitions, a
+    reference, or a list of schemas to choose from.
+    """
     kind = given.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
     is_type = bool(kinds) and all(isinstance(each, str) and each in _JSON_TYPES for each in kinds)
-    return "$schema" in given or (is_type and bool({"properties", "items", "enum"} & given.keys()))
+    return (
+        bool(_OF_SCHEMAS & given.keys())
+        or (is_type and bool(_OF_TYPES & given.keys()))
+        or any(_are_schemas(given.get(name)) for name in ("anyOf", "oneOf", "allOf"))
+    )
 
 
-def schema_of_template(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema that a template means. Raises `InvalidRequest` for what no JSON value could look like."""
+def _are_schemas(given: Any) -> bool:
+    return isinstance(given, list) and any(isinstance(each, Mapping) and _OF_BRANCHES & each.keys() for each in given)
+
+
+def schema_of_template(template: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    """The JSON Schema that a template means, an object or a list.
+
+    Raises `InvalidRequest` for what no JSON value could look like, and for what seems to be a schema with a mistake.
+    """
     if not template:
         raise InvalidRequest('The template is empty. For example: {"name": "string", "age": "integer"}', param="schema")
+    if isinstance(template, Mapping) and isinstance(template.get("properties"), Mapping):
+        kind = template.get("type")
+        near = get_close_matches(kind, _JSON_TYPES, 1, 0.8) if isinstance(kind, str) else []
+        if near:
+            raise InvalidRequest(f"The schema has the type {kind!r}. Did you mean {near[0]!r}?", param="schema")
     return _of(template, "schema", _DEEPEST)
 
 
@@ -99,11 +125,22 @@ def _of_words(words: str, left: int, *, several: bool = False) -> dict[str, Any]
     plain = words.strip()
     if found := _LIST_OF.fullmatch(plain):
         return {"type": "array", "items": _of_words(found[1] or found[2], left - 1, several=True)}
-    if (found := _OR_NULL.fullmatch(plain)) and (name := _TYPES.get(found[1].strip().lower())):
-        return {"type": [name, "null"]}
-    named = _TYPES.get(plain.lower())
-    if named is None and several:
-        named = _TYPES.get(plain.lower().removesuffix("s"))
-    if named is not None:
-        return {"type": named}
+    if found := _OPTIONAL.fullmatch(plain):
+        plain = f"{found[1]} or null"
+    names = _types_in(plain) if len(plain) <= _LONGEST_TYPE else []
+    if not names and several:
+        names = _types_in(plain.removesuffix("s"))
+    if names:
+        return {"type": names[0] if len(names) == 1 else names}
     return {"type": "string", "description": words} if plain else {"type": "string"}
+
+
+def _types_in(words: str) -> list[str]:
+    """The types that words name, one or several to choose from; none where they say anything else."""
+    if (name := _TYPES.get(words.strip().lower())) is not None:
+        return [name]
+    found = _OR.fullmatch(words)
+    if found is None:
+        return []
+    first, last = _types_in(found[1]), _types_in(found[2])
+    return list(dict.fromkeys([*first, *last])) if first and last else []

@@ -88,6 +88,21 @@ def test_all_code_blocks_are_given() -> None:
         asyncio.run(binding("none").generate_and_extract_all_codes("Write.", max_retries=0))
 
 
+def test_code_that_is_never_closed_is_no_block_and_no_number_of_calls_is_made_up() -> None:
+    asked = binding(*["```python\nx = 1"] * 9)
+    with pytest.raises(StructuredOutputError, match=r"^The model gave no code block that is complete\.$"):
+        asyncio.run(asked.generate_and_extract_all_codes("Write."))
+    assert len(asked.asked) <= 3
+
+
+@pytest.mark.parametrize("schema", [None, True, "string", [SCHEMA]])
+def test_what_is_no_schema_is_refused_before_anything_is_asked(schema: Any) -> None:
+    asked = binding(GOOD)
+    with pytest.raises(TypeError, match="output_schema must be a dictionary"):
+        asyncio.run(asked.generate_structured_output("Say.", schema))
+    assert not asked.asked
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -169,7 +184,7 @@ def test_code_that_is_cut_off_is_continued_within_the_same_limit() -> None:
     (block,) = asyncio.run(asked.generate_and_extract_all_codes("Write.", max_retries=1))
     assert (block["content"], block["is_complete"]) == ("for x in y:\n    print(x)", True)
     failing = binding(*["```python\nx = 1"] * 9)
-    with pytest.raises(StructuredOutputError, match="2 calls"):
+    with pytest.raises(StructuredOutputError, match="complete"):
         asyncio.run(failing.generate_and_extract_all_codes("Write.", max_retries=1))
     assert len(failing.asked) == 2
 

@@ -190,11 +190,22 @@ def test_labels_are_never_the_text_of_another_answer() -> None:
     assert Choices(["B", "A"]).labels == ("1", "2")
     assert Choices(["A", "B"]).labels == ("A", "B")
     assert Choices(["2", "1"]).labels == ("A", "B")
-    torn = Choices(["B", "A", "1"])  # then the labels stay letters, and words are not read where they mean two
+    assert Choices(["Option B", "(a)."]).labels == ("1", "2")
+    numbers = Choices([str(number) for number in range(30)])
+    assert numbers.labels[:2] == ("N1", "N2")
+    assert [numbers.chosen(said) for said in ("5", 5, "N6", "N6. 5", "(n6)")] == [5, 5, 5, 5, 5]
+    assert numbers.order([f"N{number}" for number in range(30, 0, -1)]) == tuple(range(29, -1, -1))
+    assert Choices(["B", "A", "1"]).labels == ("N1", "N2", "N3")
+    torn = Choices(["B", "1", "N1"])  # then the labels stay letters, and words are not read where they mean two
     assert torn.labels == ("A", "B", "C")
-    assert torn.index("A") is None
-    assert torn.chosen("A") == 0
+    assert torn.index("B") is None
+    assert torn.chosen("B") == 1
     assert torn.order("A > B > C") == (0, 1, 2)
+
+
+@pytest.mark.parametrize("said", ["Ｂ", "（B）", "B。", "大阪。", "「大阪」", "B． 大阪"])
+def test_signs_of_other_scripts_mean_the_same(said: str) -> None:
+    assert Choices(["東京", "大阪", "京都"]).index(said) == 1
 
 
 def test_further_lines_of_an_answer_are_no_answers() -> None:
@@ -313,3 +324,19 @@ def test_long_texts_cost_little(piece: str) -> None:
     assert time.process_time() - started < 2
     longer = f"{said} "
     assert (CITIES.index(longer), CITIES.order(longer), said_yes(longer)) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Yes, because there is no sun.", True),
+        ("**Yes**, because no rain fell", True),
+        ("Yes, no doubt.", True),
+        ("No, there is no sun.", False),
+        ("The answer is no because yes", None),
+        ("Yes, no it is not", None),
+        ("Yes, because no.", None),
+    ],
+)
+def test_a_no_that_only_counts_decides_nothing(said: str, meant: bool | None) -> None:
+    assert said_yes(said) is meant

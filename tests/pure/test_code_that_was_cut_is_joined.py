@@ -185,6 +185,85 @@ def test_what_is_repeated_stands_once(code: str, more: str, whole: str) -> None:
     assert joined(code, more) == whole
 
 
+LINES = (
+    "class A:\n    def first(self):\n        value = 1\n        return value\n\n    def other(self):\n        return 2"
+)
+
+
+def mended(code: str, more: str) -> str:
+    (block, *_) = extract_code_blocks(continued(HEAD + code, more))
+    return str(block["content"]) if block["is_complete"] else "(cut)"
+
+
+@pytest.mark.parametrize("cut", [LINES.index("return value") + 6, LINES.index("\n\n") + 1, LINES.index("def other")])
+def test_what_stands_before_the_repetition_is_left_out(cut: int) -> None:
+    code, rest = LINES[:cut], LINES[cut:]
+    last = anchor(code)
+    for before in ("\n", "\n\n", "# ... (continued)\n", "# continuing from above\n\n", "# Rest of the class:\n"):
+        assert mended(code, f"```python\n{before}{last}{rest}\n```") == LINES, before
+        text = continued(f"<pre><code>\n{code}", f"<pre><code>\n{before}{last}{rest}</code>", "html")
+        assert extract_code_blocks(text, "html")[0]["content"] == LINES, before
+
+
+@pytest.mark.parametrize("cut", [LINES.index("return value") + 6, LINES.index("\n\n") + 1])
+def test_a_continuation_in_other_columns_is_moved(cut: int) -> None:
+    rest = LINES[LINES.index("    def first") :]
+    less = "\n".join(line.removeprefix("    ") for line in rest.split("\n"))
+    assert mended(LINES[:cut], f"```python\n{less}\n```") == LINES
+    deep = "steps:\n      - name: first\n        run: one\n      - name: second\n        run: two"
+    code = deep[: deep.index("      - name: second")]
+    assert mended(code, "```yaml\n- name: first\n  run: one\n- name: second\n  run: two\n```") == deep
+    assert mended(code + "      - name: sec", "```yaml\n    - name: second\n      run: two\n```") == deep
+
+
+def test_lines_that_a_model_quotes_before_it_goes_on_are_no_end() -> None:
+    code, rest = LINES[:60], LINES[60:]
+    last = last_lines(code, 1)
+    for lead, more in ((last, last + rest), (code, rest)):
+        answer = f"You stopped at:\n```python\n{lead}\n```\nThe rest:\n```python\n{more}\n```\nDone."
+        assert mended(code, answer) == LINES
+    use = f"```python\n{last_lines(LINES, 1)}\n```\nUse it:\n```bash\npython a.py\n```"
+    assert mended(LINES, use) == LINES
+
+
+def test_lines_that_come_again_later_are_no_reason_to_leave_lines_out() -> None:
+    """After a sentence without a fence, the code goes on, and has its last line once more later on."""
+    code = "bench: setup\n\tpip install --quiet -r requirements.txt\n"
+    rest = "\tpython -m bench\n\nsoak: setup\n\tpip install --quiet -r requirements.txt\n\tpython -m soak\n"
+    assert mended(code, f"Sure, here is the rest:\n\n{rest}```") == (code + rest).rstrip("\n")
+    talk = "Sure, here is the rest:\nIt begins with the last line of the recipe.\n\n"
+    again = "\tpip install --quiet -r requirements.txt\n"
+    assert mended(code, f"{talk}{anchor(code)}{rest}```") == (code + rest).rstrip("\n")
+    assert mended(code, f"Sure, here is the rest:\n\n{again}{rest}```") == (code + rest).rstrip("\n")
+
+
+def test_a_remark_of_the_code_stays() -> None:
+    code = "a = 1\n"
+    for line in ("# The rest of the values", "# continued in b", ""):
+        assert mended(code, f"```python\n{line}\nb = 2\n```") == f"a = 1\n{line}\nb = 2"
+    assert mended("value = compu", "```python\n# ... continued\nte(1)\n```") == "value = compute(1)"
+
+
+def test_empty_lines_behind_a_sentence_are_kept() -> None:
+    code, rest = LINES[: LINES.index("\n    def other")], LINES[LINES.index("\n    def other") :]
+    assert mended(code, f"Sure, here is the rest:\n\n{rest}\n```") == LINES
+
+
+def test_a_repetition_may_end_within_the_indentation() -> None:
+    whole = '[\n  [\n    "ab",\n    "one"\n  ],\n  [\n    "d"\n  ]\n]'
+    code, rest = whole[: whole.index('"d"') - 2], whole[whole.index('"d"') - 2 :]
+    for count in (4, 5):
+        assert mended(code, f"```json\n{last_lines(code, count)}{rest}\n```") == whole
+
+
+def test_the_end_of_a_very_long_line_is_known_again() -> None:
+    whole = "a = [\n" + " ".join(f"value_{n}," for n in range(90)) + "\n]\nprint(a)"
+    for cut in (whole.index("\n]") + 1, whole.index("\n]"), whole.index("value_80") + 3):
+        code, rest = whole[:cut], whole[cut:]
+        assert len(anchor(code)) <= 400
+        assert mended(code, f"```python\n{anchor(code)}{rest}\n```") == whole
+
+
 def test_a_block_of_its_own_may_begin_with_the_next_line() -> None:
     assert joined("def f():", "    return 1", in_fence=True) == "def f():\n    return 1"
     assert joined("x = 1", "  # one", in_fence=True) == "x = 1  # one"
@@ -247,11 +326,14 @@ def test_any_two_texts_are_joined_without_a_failure(text: str, more: str) -> Non
         assert len(continued(text, more, form)) <= len(text) + len(more) + 10
 
 
-@pytest.mark.parametrize("line", ["x = 1\n", "}\n", "a" * 200 + " ", "```\n", " \n"])
+@pytest.mark.parametrize("line", ["x = 1\n", "}\n", "a" * 200 + " ", "```\n", " \n", "\n", "# rest of\n"])
 def test_long_code_is_joined_in_little_time(line: str) -> None:
     code = line * (200_000 // len(line))
     start = time.process_time()
     continued(f"````py\n{code}", code)
+    continued("```py\nvalue = 1\nx", f"```py\n{code}")
+    continued("```py\nvalue = 1\nx", f"Sure, here is the rest:\n{code}value = 1\nx = 1\n")
+    continued("```py\nvalue = 1\nx", "```py\nvalue = 1\nx\n```\n" * 10_000)
     anchor(code)
     assert time.process_time() - start < 5
     assert len(anchor("word " * 1_000)) <= 401

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from lollms_core.errors import Cancelled, IdleTimeout, InvalidRequest, LollmsError, StructuredOutputError
 from lollms_core.flows.code_update import UpdatedCode, code_update
-from lollms_core.text.patches import apply_unified
+from lollms_core.text.patches import apply_unified, difference
 from lollms_core.types import Notice, Usage
 from tests.pure.test_flow_code import CALL, asked, reply, send, shown
 
@@ -114,6 +115,93 @@ def test_an_error_keeps_what_came(kind: type[LollmsError]) -> None:
     assert (caught.partial.text, caught.partial.usage) == ("```diff\n@@", Usage(20, 10, 30))
 
 
+GUIDE = "# Guide\n\nFirst:\n\n```sh\nls\n```\n\nThen:\n\n```sh\npwd\n```\n\nThe end.\n"
+GUIDE_CHANGED = GUIDE.replace("First", "1").replace("Then", "2").replace("The end", "3")
+
+
+@pytest.mark.parametrize("fence", ["", "```", "````", "~~~"])
+def test_fences_within_the_code_close_no_diff(fence: str) -> None:
+    """The context of a diff has fences of the code in it, and is never taken for the end of the diff."""
+    patch = difference(GUIDE, GUIDE_CHANGED)
+    answer = f"Sure.\n{fence}diff\n{patch}{fence}\nDone." if fence else patch
+    found, requests = send(code_update(CALL, GUIDE), [reply(answer)])
+    assert found.code == GUIDE_CHANGED
+    assert "begins with a line ````diff and ends with a line ````." in asked(requests)[0].messages[-1].text
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "@@ @@\n-First:\n+1:\n \n ```sh\n ls\n```\n \n-Then:\n+2:",
+        "-First:\n+1:\n \n```sh\n ls\n```\n \n-Then:\n+2:\n \n```sh\n pwd\n```\n \n-The end.\n+3.",
+        "@@ @@\n-First:\n+1:\n \n ```sh\n ls\n```\n@@ @@\n-The end.\n+3.",
+    ],
+)
+def test_no_part_of_a_diff_is_left_out(patch: str) -> None:
+    """Where the fences of the code have lost their marks, it is asked for longer ones around the diff."""
+    failed, _ = send(code_update(CALL, GUIDE, attempts=1), [reply(f"```diff\n{patch}\n```")])
+    assert isinstance(failed, StructuredOutputError)
+
+
+def test_the_whole_of_code_with_fences_stands_between_longer_ones() -> None:
+    no = [reply("No."), reply("No.")]
+    found, requests = send(code_update(CALL, GUIDE), [*no, reply(f"````md\n{GUIDE_CHANGED}````")])
+    assert found.code == GUIDE_CHANGED
+    assert "between a line ```` and a line ````" in asked(requests)[2].messages[-1].text
+    for answer in (f"```md\n{GUIDE_CHANGED}```", f"```md\n{GUIDE_CHANGED}```\nDone.\n```"):
+        failed, _ = send(code_update(CALL, GUIDE), [*no, reply(answer)])
+        assert isinstance(failed, StructuredOutputError)
+
+
+LONG = "".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(9))
+
+
+def test_a_part_is_not_taken_for_the_whole() -> None:
+    no = [reply("No."), reply("No.")]
+    part = "def f4():\n    return 40\n\n\ndef f5():\n    return 5\n"
+    failed, _ = send(code_update(CALL, LONG), [*no, reply(f"```python\n{part}```")])
+    assert isinstance(failed, StructuredOutputError)
+    assert "a part of it only" in failed.message
+    for whole in (LONG[: LONG.index("def f8")].rstrip() + "\n", LONG[LONG.index("def f1") :]):
+        found, _ = send(code_update(CALL, LONG), [*no, reply(f"```python\n{whole}```")])
+        assert found.code.rstrip() == whole.rstrip()
+
+
+def test_a_diff_that_comes_twice_is_applied_once() -> None:
+    diff = "```diff\n@@ @@\n     return 2\n+    # the end\n```"
+    found, _ = send(code_update(CALL, CODE), [reply(f"{diff}\nSo all of it:\n{diff}")])
+    assert found.code == f"{CODE}    # the end\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "```diff\n--- a/m.py\n+++ b/m.py\n@@ @@\n-    return 2\n+    return 3\n"
+        "--- a/t.py\n+++ b/t.py\n@@ @@\n-def first():\n+def one():\n```",
+        "```diff\n--- a/m.py\n+++ b/m.py\n@@ @@\n-    return 2\n+    return 3\n```\n"
+        "```diff\n--- /dev/null\n+++ b/t.py\n@@ @@\n-def first():\n+def one():\n```",
+        "```diff\n@@ @@\n-    return 2\n+    return 3\n@@ @@\n--- x\n+++ y\n def first():\n```",
+    ],
+)
+def test_a_diff_of_several_files_is_refused(answer: str) -> None:
+    failed, _ = send(code_update(CALL, CODE, attempts=1), [reply(answer)])
+    assert isinstance(failed, StructuredOutputError)
+    assert "several files" in failed.message
+
+
+def test_code_that_is_a_diff_itself_may_come_whole() -> None:
+    code = "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n"
+    found, _ = send(code_update(CALL, code), [reply(f"```\n{code.replace('+y', '+z')}```")])
+    assert found.code == code.replace("+y", "+z")
+
+
+def test_many_blocks_cost_little() -> None:
+    start = time.process_time()
+    failed, _ = send(code_update(CALL, CODE, attempts=1), [reply("```\nx\n```\n" * 20_000)])
+    assert isinstance(failed, StructuredOutputError)
+    assert time.process_time() - start < 2
+
+
 def test_several_diffs_are_one_change() -> None:
     first = "```diff\n-def first():\n+def one():\n```"
     found, _ = send(code_update(CALL, CODE), [reply(f"{first}\nand\n```diff\n{DIFF}\n```")])
@@ -131,3 +219,19 @@ def test_an_empty_text_may_be_filled() -> None:
     for answer in ("```diff\n@@ -0,0 +1 @@\n+x = 1\n```", "```python\nx = 1\n```"):
         found, _ = send(code_update(CALL, ""), [reply(answer)])
         assert found.code == "x = 1\n"
+
+
+@pytest.mark.parametrize(
+    "code", ["pytest", "I cannot do that", "import os\n\nos.system('ls')", "def f0():\n    return 10"]
+)
+def test_something_else_never_takes_the_place_of_the_code(code: str) -> None:
+    small = "def f0():\n    return 0\n\n\ndef f1():\n    return 1\n"
+    failed, _ = send(code_update(CALL, small), [reply(f"```\n{code}\n```")] * 3)
+    assert isinstance(failed, StructuredOutputError)
+
+
+def test_a_single_line_can_be_changed_as_a_whole() -> None:
+    found, _ = send(
+        code_update(CALL, "print('hello')\n"), [reply("No."), reply("No."), reply("```\nprint('hallo')\n```")]
+    )
+    assert found.code == "print('hallo')\n"

@@ -325,8 +325,9 @@ def test_that_a_backend_takes_no_context_size_is_nobodys_business() -> None:
 
 
 def test_a_backend_that_cannot_count_is_asked_once_and_the_receipt_says_so() -> None:
-    seen = send(summary(CALL, "A text."), ["It."], count=lambda text: UnsupportedFeature("no"))
+    seen = send(summary(CALL, a_text(6), "", SMALL), lambda call: "s", count=lambda text: UnsupportedFeature("no"))
     assert len(seen.counts) == 1
+    assert len(seen.calls) > 2
     assert [item.name for item in seen.reply.receipt] == ["chunk_size_tokens"]
 
 

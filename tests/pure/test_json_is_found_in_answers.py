@@ -88,6 +88,13 @@ HARD = [
 ]
 
 
+def test_a_thought_that_was_cut_off_is_no_answer() -> None:
+    text = 'İİ <think>Perhaps {"a": 0}'
+    assert list(found_json(text, finished=False)) == []
+    assert next(found_json('İ<think>No {"a": 0}</THINK>{"a": 1}', finished=False)) == {"a": 1}
+    assert list(found_json('{"a": 1} <think>or {"a": 0}', finished=False)) == [{"a": 1}, {"a": 1}]
+
+
 @pytest.mark.parametrize("piece", HARD)
 @pytest.mark.parametrize("size", [90_000, 1_000_000])
 def test_a_megabyte_of_anything_costs_less_than_two_seconds(piece: str, size: int) -> None:

@@ -18,6 +18,7 @@ from lollms_core.text.patches import (
     apply_unified,
     difference,
     is_elided,
+    is_part,
     looks_like_diff,
     replaced,
 )
@@ -83,6 +84,39 @@ def test_a_diff_goes_where_its_lines_are(patch: str) -> None:
 def test_what_does_not_fit_is_refused_with_a_reason(patch: str, reason: str) -> None:
     with pytest.raises(PatchFailed, match=reason):
         apply_unified(CODE, patch)
+
+
+def test_the_context_of_two_hunks_may_overlap() -> None:
+    code = "".join(f"{n}\n" for n in range(9))
+    patch = "@@ @@\n 1\n-2\n+two\n 3\n 4\n@@ @@\n 3\n 4\n-5\n+five\n 6"
+    assert apply_unified(code, patch) == code.replace("2", "two").replace("5", "five")
+    with pytest.raises(PatchFailed, match="change the same lines"):
+        apply_unified(code, patch.replace(" 4\n-5", "-4\n-5"))
+
+
+def test_lines_that_begin_with_a_backslash_are_context() -> None:
+    code = "\\begin{a}\nx\n\\end{a}\n\\begin{b}\nx\n\\end{b}\n"
+    patch = "@@ @@\n\\begin{b}\n-x\n+y\n\\end{b}\n\\ No newline at end of file"
+    assert apply_unified(code, patch) == "\\begin{a}\nx\n\\end{a}\n\\begin{b}\ny\n\\end{b}\n"
+
+
+def test_a_line_of_the_code_may_speak_of_the_rest() -> None:
+    code = "a = 1\n# ... existing code ...\nb = 2\n"
+    patch = "@@ @@\n-a = 1\n-# ... existing code ...\n+    # ... existing code ...\n b = 2"
+    assert apply_unified(code, patch) == "    # ... existing code ...\nb = 2\n"
+
+
+def test_a_part_is_known_by_what_it_leaves_out() -> None:
+    ours = [f"line {n}" for n in range(20)]
+    text = "\n".join(ours)
+    assert is_part(text, ours[8:12])
+    assert is_part(text, ours[:10])
+    assert is_part(text, ["changed 7", *ours[8:]])
+    assert not is_part(text, ours[2:])
+    assert not is_part(text, ["new", *ours[1:17], "end"])
+    assert not is_part(text, [f"other {n}" for n in range(5)] + ours[10:])
+    assert not is_part(text, ["something else"])
+    assert not is_part("", ["x"])
 
 
 def test_an_exact_diff_goes_where_it_says() -> None:

@@ -13,7 +13,7 @@ from lollms_server.core.personalities.workflow_operations import ScriptOperation
 PARAMETERS = {
     "n_predict", "stream", "temperature", "top_k", "top_p", "repeat_penalty", "repeat_last_n", "seed", "n_threads",
 }  # fmt: skip
-ELSEWHERE = {"callback", "streaming_callback", "debug", "raise_errors", "conditioning"}
+ELSEWHERE = {"callback", "streaming_callback", "debug", "raise_errors"}
 
 
 def operations(owner: type) -> set[str]:
@@ -41,4 +41,7 @@ def test_the_arguments_are_the_same_and_in_the_same_order(name: str) -> None:
     known = set(inspect.signature(getattr(Operations, name)).parameters)
     assert by_name - known <= {"max_retries", "images"}, "nothing is called otherwise"
     assert set(theirs) <= by_name | {"ctx_size"}
+    assert known - by_name <= PARAMETERS | ELSEWHERE | {"self", "ctx_size", "kwargs", "gen_kwargs"}, (
+        "sent as parameters"
+    )
     assert inspect.iscoroutinefunction(getattr(ScriptOperations, name))

@@ -58,6 +58,11 @@ def spent_on(result: Reply | LollmsError) -> int:
     return 0 if reply is None or reply.usage is None else reply.usage.completion_tokens or 0
 
 
+def gave_back(each: GenerationCall) -> bool:
+    """Whether a call shows the model its answer before."""
+    return any(turn.role == "assistant" for turn in each.messages)
+
+
 def look_over(played: Played, limits: Limits, asked: int | None) -> None:
     """What holds of every run."""
     answered, left = 0, math.inf if limits.tokens is None else limits.tokens
@@ -69,13 +74,13 @@ def look_over(played: Played, limits: Limits, asked: int | None) -> None:
         tokens = each.params.max_tokens
         assert limits.tokens is None or (tokens is not None and 1 <= tokens <= left)
         assert asked is None or (tokens is not None and tokens <= asked)
-        answered += not is_refused(result, way)
+        answered += not (is_refused(result, way) or (isinstance(result, ContextTooLong) and gave_back(each)))
         spent[number] = 0 if is_refused(result, way) else spent_on(result)
         left -= spent[number] if number < len(played.calls) - 1 else 0
         assert each.messages[0] == Message.system("Be exact.")
         assert len({turn.role for turn in each.messages[-2:]}) == 2
     assert answered <= limits.calls
-    assert len(played.calls) <= limits.calls + len(WAYS) - 1
+    assert len(played.calls) <= limits.calls + len(WAYS)
     assert [WAYS.index(way) for way in ways] == sorted(WAYS.index(way) for way in ways)
     if played.value is not None:
         found = played.value
@@ -149,7 +154,7 @@ ASKED_AGAIN = {
     "a number instead": "is not of type 'object'",
     "null": "None is not of type 'object'",
     "another tool": "Additional properties|required property",
-    "the schema itself": "Additional properties|required property",
+    "the schema itself": "it is the schema itself",
 }
 ASKED_IN_ANOTHER_WAY = {
     "prose alone": "no JSON",
@@ -234,7 +239,6 @@ def test_a_backend_that_breaks_at_a_way_is_asked_in_another(name: str) -> None:
         ("rejects the key", AuthFailed),
         ("talks nonsense", ProtocolError),
         ("is stopped", Cancelled),
-        ("has too long a prompt", ContextTooLong),
     ],
 )
 def test_other_errors_end_it_at_once_with_what_was_spent(name: str, kind: type[LollmsError]) -> None:
@@ -341,6 +345,47 @@ def test_turns_alternate_where_the_model_said_nothing() -> None:
     played = run("empty", "right")
     assert [each.role for each in played.calls[1].messages] == ["system", "user"]
     assert "it is empty" in played.calls[1].messages[1].text
+
+
+def test_an_answer_that_the_context_has_no_room_for_is_not_given_back() -> None:
+    played = run("wrong types", "has too long a prompt", "wrong types", "right")
+    assert played.value is not None
+    assert [gave_back(each) for each in played.calls] == [False, True, False, False]
+    assert "That cannot be used: at " in played.calls[2].messages[-1].text
+    assert len(played.value.attempts) == 3
+    played = run("wrong types", "has too long a prompt", "has too long a prompt")
+    assert isinstance(played.error, ContextTooLong)
+    assert len(played.calls) == 3
+
+
+def test_the_schema_is_no_answer_although_it_may_obey_itself() -> None:
+    shape = shape_of({"type": "object", "properties": {"a": {"type": "string"}}})
+    flow = structured(call(), shape, Limits(1))
+    played = play(flow, [lambda v, c: Reply(text=json.dumps(shape.schema))], None)
+    assert isinstance(played.error, StructuredOutputError)
+    assert "it is the schema itself" in str(played.error)
+
+
+def test_a_null_where_a_property_may_be_missing_costs_no_call() -> None:
+    shape = shape_of(
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}, "required": ["a"]}
+    )
+    played = play(structured(call(), shape, Limits(1)), [lambda v, c: Reply(text='{"a": "x", "b": null}')], None)
+    assert played.value is not None
+    assert played.value.value == {"a": "x"}
+
+
+@pytest.mark.parametrize("name", ["arguments", "parameters"])
+def test_a_call_of_the_tool_that_is_written_as_text_is_the_answer(name: str) -> None:
+    def written(wanted: Any, asked: GenerationCall) -> Reply | LollmsError:
+        if way_of(asked) == "schema":
+            return UnsupportedFeature("no", param="schema")
+        return Reply(text=f"<tool_call>{json.dumps({'name': 'answer', name: wanted})}</tool_call>")
+
+    shape = shape_of({"type": "object", "properties": {"a": {"type": "string"}}})
+    played = play(structured(call(), shape, Limits(1)), [written], {"a": "x"})
+    assert played.value is not None
+    assert played.value.value == {"a": "x"}
 
 
 def test_a_long_answer_is_given_back_in_part() -> None:

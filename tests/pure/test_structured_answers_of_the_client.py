@@ -15,7 +15,7 @@ from typing_extensions import override
 from lollms_client import MSG_TYPE, LollmsClient
 from lollms_client.async_client import AsyncLollmsClient
 from lollms_client.lollms_llm_binding import LollmsLLMBinding
-from lollms_client.testing import ScriptedBinding
+from lollms_client.testing import ScriptedBinding, scripted_client
 from lollms_core.errors import Cancelled, InvalidRequest, StructuredOutputError, UnsupportedFeature
 from lollms_core.types import GenerationCall, Reply, ToolCall
 
@@ -75,6 +75,11 @@ class Fragile(BaseModel):
         if value < 0:
             raise KeyError("below zero")
         return value
+
+
+class Preferences(BaseModel):
+    color: str = "red"
+    size: int = 3
 
 
 class Sync:
@@ -229,6 +234,14 @@ def test_a_root_model_and_a_validator_that_breaks(kind: type[Sync]) -> None:
 
 
 @both
+def test_an_answer_with_nothing_of_a_class_is_not_one_of_defaults_alone(kind: type[Sync]) -> None:
+    asked = kind(['{"Preferences": {"color": "blue"}}', '{"color": "blue"}'])
+    assert asked.ask("generate_structured_content_pydantic", "?", Preferences) == Preferences(color="blue")
+    assert 'none of its properties: "Preferences"' in asked.calls[1].messages[-1].text
+    assert kind(["{}"]).ask("generate_structured_content_pydantic", "?", Preferences) == Preferences()
+
+
+@both
 def test_a_tool_call_is_the_answer_where_schemas_are_refused(kind: type[Sync]) -> None:
     def answer(call: GenerationCall) -> Any:
         if call.schema is not None:
@@ -243,7 +256,7 @@ def test_a_tool_call_is_the_answer_where_schemas_are_refused(kind: type[Sync]) -
     assert json.loads(told[-1][1]) == JOHN
 
 
-@pytest.mark.parametrize("given", [None, 5, [1], object(), int])
+@pytest.mark.parametrize("given", [None, 5, b"x", object(), int])
 def test_what_is_no_shape_is_the_callers_mistake(given: Any) -> None:
     with pytest.raises(TypeError, match="schema must be"):
         Sync([]).ask("generate_structured_content", "x", schema=given)
@@ -286,3 +299,36 @@ def test_a_binding_that_only_has_generate_text_is_asked_in_words(kind: Any) -> N
     assert len(binding.prompts) == 2
     assert '"hobbies"' in binding.prompts[0]
     assert "there is no JSON in it" in binding.prompts[1]
+
+
+def test_a_list_is_a_template_too() -> None:
+    client = scripted_client(['{"value": ["a", "b"]}'])
+    assert client.generate_structured_content("List them.", schema=["string"]) == ["a", "b"]
+
+
+def test_a_schema_with_a_slip_is_not_taken_for_a_template() -> None:
+    with pytest.raises(InvalidRequest, match="Did you mean 'object'"):
+        scripted_client([]).generate_structured_content("?", schema={"type": "objct", "properties": {"a": {}}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "right"),
+    [
+        ("date", "soon", "2026-01-31"),
+        ("date-time", "2026-01-31", "2026-01-31T10:00:00Z"),
+        ("email", "ann", "ann@example.org"),
+        ("uuid", "7", "123e4567-e89b-12d3-a456-426614174000"),
+        ("ipv4", "1.2.3", "127.0.0.1"),
+    ],
+)
+def test_formats_are_checked(kind: str, wrong: str, right: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "format": kind}}, "required": ["a"]}
+    client = scripted_client([json.dumps({"a": wrong}), json.dumps({"a": right})])
+    assert client.generate_structured_content("?", schema=schema) == {"a": right}
+    assert len(client.binding.calls) == 2
+
+
+def test_answers_that_were_all_cut_off_name_the_limit_to_raise() -> None:
+    client = scripted_client([Reply(text='{"a": "b', finish_reason="length")] * 3)
+    with pytest.raises(StructuredOutputError, match="n_predict"):
+        client.generate_structured_content("?", schema={"a": "string"}, n_predict=3, raise_errors=True)

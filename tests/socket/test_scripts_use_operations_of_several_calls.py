@@ -77,7 +77,7 @@ SCRIPTS = {
                 "why": await ask.yes_no("Is it wet?", conditionning="Be wise.", **explained),
                 "one": await ask.multichoice_question("Which?", ["red", "blue"]),
                 "one why": await ask.multichoice_question("Which?", ["red", "blue"], **explained),
-                "order": await ask.multichoice_ranking("Which?", ["red", "blue"]),
+                "order": await ask.multichoice_ranking("Which?", ["red", "blue"], conditioning="Be wiser."),
                 "order why": await ask.multichoice_ranking("Which?", (3, 4), **explained),
                 "nothing to ask": [
                     await ask.multichoice_question("Which?", ["red"]), await ask.multichoice_ranking("Which?", []),
@@ -128,10 +128,16 @@ SCRIPTS = {
             return FOUND
         def broken(*arguments):
             raise RuntimeError("the canary of the script")
+        def exits(*arguments):
+            raise SystemExit("canary")
+        async def exits_later(*arguments):
+            raise SystemExit("canary")
         async def run_workflow(prompt, params, context):
-            search = {"later": later, "plain": plain, "broken": broken}[prompt]
+            search = {"later": later, "plain": plain, "broken": broken, "exits": exits, "exits later": exits_later,
+                      "junk": lambda *arguments: {"canary": 1}, "number": lambda *arguments: 5}[prompt]
             return await context["binding"].generate_text_with_rag(
-                "Why is the sky blue?", search, rag_query_text="blue sky", max_rag_hops=1, rag_top_k=2
+                "Why is the sky blue?", search, rag_query_text="blue sky", max_rag_hops=1, rag_top_k=2,
+                objective_extraction_system_prompt=None, max_rag_context_characters=params.get("most", 32_000),
             )
         """,
     "documents from a thread": """
@@ -139,12 +145,15 @@ SCRIPTS = {
         async def find(query, vectorizer, top_k, min_similarity):
             assert asyncio.get_running_loop() is LOOPS[0]
             return ["Blue light scatters."]
+        async def exits(*arguments):
+            raise SystemExit("canary")
         LOOPS = []
-        async def work(context):
+        async def work(prompt, context):
             LOOPS[:] = [asyncio.get_running_loop()]
-            return await context["binding"].generate_text_with_rag("Why?", find, extract_objectives=False)
+            search = exits if prompt == "exits" else find
+            return await context["binding"].generate_text_with_rag("Why?", search, extract_objectives=False)
         def run_workflow(prompt, params, context):
-            return asyncio.run(work(context))
+            return asyncio.run(work(prompt, context))
         """,
     "long": """
         async def run_workflow(prompt, params, context):
@@ -305,7 +314,9 @@ def test_questions_have_answers_of_the_documented_forms(server: Served, model: M
     }
     assert len(model.calls) == 6
     assert "It rains." in model.calls[0].messages[-1].text
-    assert [call.messages[0].text for call in model.calls[:2]] == ["Be brief.", "Be wise."]
+    assert [call.messages[0].text for call in model.calls[:5:2]] == ["Be brief.", "Be brief.", "Be wiser."]
+    assert model.calls[1].messages[0].text == "Be wise."
+    assert not any(call.params.extra for call in model.calls)
 
 
 WRONG = ("callback", "format", "patch", "none", "no list", "sizes", "overlap", "nothing", "no function", "hops")
@@ -344,10 +355,26 @@ def test_documents_are_searched_by_a_function_of_the_script(server: Served, mode
     assert "Blue light scatters." in model.calls[-1].messages[-1].text
 
 
-def test_a_function_that_fails_is_the_scripts_and_says_nothing_to_the_caller(server: Served) -> None:
-    answer = answer_of(server, "documents", "broken")
+def test_the_receipt_says_what_an_operation_left_out(server: Served) -> None:
+    answer = answer_of(server, "documents", "plain", parameters={"most": 5})
+    (item,) = answer.json()["output"]
+    assert "1 of 1 passages were left out" in json.dumps(item["metadata"]["receipt"])
+
+
+FAILING = ("broken", "exits", "exits later", "junk", "number")
+
+
+@pytest.mark.parametrize("function", FAILING)
+def test_a_function_that_fails_is_the_scripts_and_says_nothing_to_the_caller(server: Served, function: str) -> None:
+    answer = answer_of(server, "documents", function)
     assert (answer.status, answer.json()["code"]) == (500, "workflow_failed")
     assert b"canary" not in answer.body
+    assert data(server, "structured") == {"name": "Ann", "size": 2}  # the server goes on
+
+
+def test_a_function_may_even_end_the_loop_of_its_script(server: Served) -> None:
+    answer = answer_of(server, "documents from a thread", "exits")
+    assert (answer.status, answer.json()["code"]) == (500, "workflow_failed")
 
 
 def test_a_function_is_awaited_in_the_loop_of_its_script(server: Served) -> None:
@@ -485,6 +512,16 @@ def test_a_script_that_holds_the_card_does_not_wait_for_itself(mind: Model) -> N
         answer = answer_of(server, "card")
         assert (answer.status, answer.json()["code"]) == (500, "workflow_failed")
         assert answer_of(server, "many").status == 200
+
+
+def test_no_call_of_an_operation_waits_for_the_card_behind_another_one() -> None:
+    endless = Endless()
+    with serving(ENDLESS, {"main": Card(endless)}) as server:
+        body = {**prompt(LONG, stream=True), "personality": "loop"}
+        with RawRequest(server.port, "POST", "/api/v1/generate", body=body, headers=server.headers):
+            assert endless.opened.acquire(timeout=5)
+            status = server.on_loop(server.services.scheduler.status)
+            assert (status.in_use["device:gpu"], status.waiting, endless.most) == (1, (), 1)
 
 
 class Refusing(Documented):

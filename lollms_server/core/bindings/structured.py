@@ -53,7 +53,12 @@ class Asking(NamedTuple):
         return Limits(calls=1 + max(0, self.retries))
 
     async def value(self, prompt: str, schema: Mapping[str, Any]) -> Any:
-        """The value that the model answers, which obeys a JSON Schema. Raises `StructuredOutputError`."""
+        """The value that the model answers, which obeys a JSON Schema. Raises `StructuredOutputError`.
+
+        TypeError for what is no schema.
+        """
+        if not isinstance(schema, Mapping):
+            raise TypeError(f"output_schema must be a dictionary with a JSON Schema, not {type(schema).__name__}")
         told = f"It must obey this JSON Schema:\n{json.dumps(schema, ensure_ascii=False)}"
         shape = Shape(schema, told, SchemaChecker(schema).check)
         return (await self.run(prompt, lambda call: structured(call, shape, self.limits))).value
@@ -68,7 +73,7 @@ class Asking(NamedTuple):
         found = await self.run(prompt, code_blocks, self.limits.calls)
         blocks = extract_code_blocks(found.reply.text)
         if not blocks or not blocks[-1]["is_complete"]:
-            raise _no_more(self.limits.calls)
+            raise _no_more()
         return blocks
 
     async def run(self, prompt: str, make: Callable[[GenerationCall], Flow[T]], most: int | None = None) -> T:
@@ -95,7 +100,7 @@ class _Ports:
         if call.tools and binding._is_documented:
             raise UnsupportedFeature("Few documented bindings look at tools, so none is asked to answer with one.")
         if self._calls == self._most:
-            raise _no_more(self._calls)
+            raise _no_more()
         self._calls += 1
         async with self._generated(call) if binding._is_documented else binding.open(call) as batches:
             yield batches
@@ -139,6 +144,5 @@ async def _unseen(batch: Batch) -> None:
     """A helper shows nothing."""
 
 
-def _no_more(calls: int) -> StructuredOutputError:
-    times = "one call" if calls == 1 else f"{calls} calls"
-    return StructuredOutputError(f"The model gave no code block that is complete, in {times}.")
+def _no_more() -> StructuredOutputError:
+    return StructuredOutputError("The model gave no code block that is complete.")

@@ -26,7 +26,7 @@ from lollms_server.core.bindings.instances import Card
 from lollms_server.core.parameters import read_parameters
 from lollms_server.core.personalities.workflow_asking import scripts_fault
 from lollms_server.core.personalities.workflow_calls import Calls, ScriptCall
-from lollms_server.core.personalities.workflow_flows import AT_ONCE, ScriptTool, run_flow
+from lollms_server.core.personalities.workflow_flows import ScriptTool, places_of, run_flow
 from lollms_server.core.personalities.workflow_operations import ScriptOperations
 from lollms_server.core.resource_manager import ResourceManager
 from lollms_server.core.scheduler import GPU
@@ -177,7 +177,7 @@ class ScriptBinding(ScriptOperations):
     @property
     @override
     def _at_once(self) -> int:
-        return self._binding.capacity or AT_ONCE
+        return places_of(self._calls, self.binding_instance_name, self._binding, self._model)
 
     @override
     async def _context_size(self, given: int | None) -> int:

@@ -54,7 +54,8 @@ _STOPPED = 0.1
 class Calls:
     """The calls of one run. `call` is what the request asks of `binding`, `show` sends events to the caller.
 
-    `usage` and `receipt` add up over the calls that are complete, `model` is what answered the last of them.
+    `usage` and `receipt` add up over the calls that are complete, `receipt` also over the operations; `model` is what
+    answered the last call.
     """
 
     def __init__(
@@ -212,10 +213,13 @@ class Calls:
         return about
 
     def add(self, reply: Reply, model: str) -> None:
-        """One more call is complete; `model` is what it asked for."""
+        """One more call is complete; `model` is what it asked for. What its receipt says is told by `note`."""
         self.usage = reply.usage if self.usage is None else self.usage + reply.usage
-        self.receipt += tuple(item for item in reply.receipt if item not in self.receipt)
         self.model = reply.model or model or self.model
+
+    def note(self, reply: Reply) -> None:
+        """What was not done as asked; that of the calls of a flow stands in its reply, without what it asked itself."""
+        self.receipt += tuple(item for item in reply.receipt if item not in self.receipt)
 
     @property
     def has_card(self) -> bool:
@@ -232,6 +236,7 @@ class Calls:
         async with self.leased(instance, call, about) as binding:
             reply = await adrive(answer(call), _Direct(binding), asked.take, about.observer)
         self.add(reply, call.model)
+        self.note(reply)
         return reply if reply.model else msgspec.structs.replace(reply, model=call.model)
 
     async def _open(self) -> None:

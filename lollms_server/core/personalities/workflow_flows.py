@@ -1,7 +1,8 @@
 """Flows for scripts: work of several model calls, each with a lease of its own like every other call of a script.
 
 The flow itself holds nothing between its calls. Of the calls that it makes at once no more are begun than the instance
-has places, so that none of them waits in the queue behind another of the same script until its time is over.
+and the graphics card have places, so that none of them waits in the queue behind another of the same script until its
+time is over.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from typing_extensions import override
 
-from lollms_core.errors import ContextTooLong, InvalidRequest, LollmsError, UnsupportedFeature, WorkflowFailed
+from lollms_core.errors import (
+    CallbackFailed,
+    ContextTooLong,
+    InvalidRequest,
+    LollmsError,
+    UnsupportedFeature,
+    WorkflowFailed,
+)
 from lollms_core.flows.base import Flow
 from lollms_core.text.tokens import estimate
 from lollms_core.types import Batch, GenerationCall, Reply, ToolCall
@@ -28,12 +36,12 @@ from lollms_server.core.requests import LOG
 from lollms_server.core.resources import resources_of
 from lollms_server.core.scheduler import GPU
 
-__all__ = ["AT_ONCE", "ScriptTool", "run_flow"]
+__all__ = ["ScriptTool", "places_of", "run_flow"]
 
 T = TypeVar("T")
 
-AT_ONCE = 4
-"""How many calls of one flow run at once where the instance itself sets no limit."""
+_AT_ONCE = 4
+"""How many calls of one flow run at once where nothing sets a limit."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +54,14 @@ class ScriptTool(NamedTuple):
 
     function: Callable[..., Any]
     text: Callable[[Any], str] = str
+
+
+def places_of(calls: Calls, instance: str, binding: Binding, model: str) -> int:
+    """How many calls of one flow may run at once: as many as the instance and the graphics card have places for."""
+    limits = [binding.capacity]
+    if GPU in resources_of(instance, binding, model):
+        limits.append(calls.house.scheduler.capacity(GPU))
+    return min((limit for limit in limits if limit is not None), default=_AT_ONCE)
 
 
 async def run_flow(
@@ -63,11 +79,17 @@ async def run_flow(
         binding = await calls.binding(instance)
         ports = _FlowPorts(calls, instance, binding, model, tools or {}, home)
         try:
-            return await adrive(flow, ports, calls.show, Observers((LogObserver(LOG), _Adding(calls))))
+            result = await adrive(flow, ports, calls.show, Observers((LogObserver(LOG), _Adding(calls))))
+            reply = result if isinstance(result, Reply) else getattr(result, "reply", None)
+            if isinstance(reply, Reply):
+                calls.note(reply)
+            return result
         except InvalidRequest as error:
             if ports.has_asked or isinstance(error, ContextTooLong):
                 raise
             raise ValueError(error.message) from error  # the arguments, which are the script's
+        except CallbackFailed as error:
+            raise _failed(error) from error
 
     async def running() -> T:
         return await calls.run(done())
@@ -108,7 +130,7 @@ class _FlowPorts:
         self._tools = tools
         self._home = home
         self.has_asked = False
-        self._places = asyncio.Semaphore(binding.capacity or AT_ONCE)
+        self._places = asyncio.Semaphore(places_of(calls, instance, binding, model))
 
     @contextlib.asynccontextmanager
     async def open(self, call: GenerationCall) -> AsyncIterator[AsyncIterator[Batch]]:
@@ -139,13 +161,15 @@ class _FlowPorts:
             return tool.text(result)
         except LollmsError:
             raise
-        except Exception as error:
-            _log.error("A function of a script failed, for %r.", call.name, exc_info=error)
-            raise WorkflowFailed("A function of the script failed; the server's log says why.") from error
+        except (Exception, SystemExit) as error:
+            raise _failed(error) from error
 
     async def _at_home(self, function: Callable[[], Awaitable[Any]]) -> Any:
         async def awaited() -> Any:
-            return await function()
+            try:
+                return await function()
+            except SystemExit as error:  # which would end the loop that the task runs in
+                raise _failed(error) from error
 
         if self._home is asyncio.get_running_loop():
             return await awaited()
@@ -160,6 +184,12 @@ class _FlowPorts:
         except InvalidRequest:
             self.has_asked = True  # it is about the request, whose model it may be
             raise
+
+
+def _failed(error: BaseException) -> WorkflowFailed:
+    """What the caller is told of a function that failed, or found what nobody can read: its words are for the log."""
+    _log.error("A function of a script failed.", exc_info=error)
+    return WorkflowFailed("A function of the script failed; the server's log says why.")
 
 
 def _itself(result: Awaitable[Any]) -> Awaitable[Any]:

@@ -35,12 +35,12 @@ class ScriptOperations(ScriptTexts):
         self,
         prompt: str,
         images: Sequence[Any] | None = None,
-        schema: Mapping[str, Any] | str | type | None = None,
+        schema: Mapping[str, Any] | Sequence[Any] | type | None = None,
         system_prompt: str | None = None,
         max_retries: int = 2,
         use_override: bool = False,
         *,
-        output_format: Mapping[str, Any] | str | type | None = None,
+        output_format: Mapping[str, Any] | Sequence[Any] | type | None = None,
         **params: Any,
     ) -> Any:
         """The JSON of a given shape with which the model answers a prompt.
@@ -138,17 +138,19 @@ class ScriptOperations(ScriptTexts):
         conditionning: str = "",
         return_explanation: bool = False,
         *,
+        conditioning: str = "",
         images: Sequence[Any] | None = None,
         max_retries: int = 2,
         **params: Any,
     ) -> bool | dict[str, Any]:
         """Whether the answer is yes; with `return_explanation` as `{"answer", "explanation"}`.
 
-        `max_answer_length` is how many tokens the explanation may have, `conditionning` a system prompt. Costs one
-        call, at most `1 + max_retries`. Raises `StructuredOutputError` where the model says neither yes nor no.
+        `max_answer_length` is how many tokens the explanation may have, `conditionning`, or `conditioning`,
+        a system prompt. Costs one call, at most `1 + max_retries`. Raises `StructuredOutputError` where the model says
+        neither yes nor no.
         """
         wanted = Wanted(return_explanation, max_answer_length, limits_of(max_retries))
-        call = self._question(question, params, images, conditionning or None)
+        call = self._question(question, params, images, conditionning or conditioning or None)
         verdict = await self._run(call, decide(call, question, context, wanted))
         return {"answer": verdict.answer, "explanation": verdict.explanation} if return_explanation else verdict.answer
 
@@ -161,6 +163,7 @@ class ScriptOperations(ScriptTexts):
         conditionning: str = "",
         return_explanation: bool = False,
         *,
+        conditioning: str = "",
         images: Sequence[Any] | None = None,
         max_retries: int = 2,
         **params: Any,
@@ -171,7 +174,7 @@ class ScriptOperations(ScriptTexts):
         """
         answers = answers_of(possible_answers)
         wanted = Wanted(return_explanation, max_answer_length, limits_of(max_retries))
-        call = self._question(question, params, images, conditionning or None)
+        call = self._question(question, params, images, conditionning or conditioning or None)
         choice = await self._run(call, choose(call, question, answers, context, wanted))
         return {"index": choice.index, "explanation": choice.explanation} if return_explanation else choice.index
 
@@ -184,6 +187,7 @@ class ScriptOperations(ScriptTexts):
         conditionning: str = "",
         return_explanation: bool = False,
         *,
+        conditioning: str = "",
         images: Sequence[Any] | None = None,
         max_retries: int = 2,
         **params: Any,
@@ -194,7 +198,7 @@ class ScriptOperations(ScriptTexts):
         """
         answers = answers_of(possible_answers)
         wanted = Wanted(return_explanation, max_answer_length, limits_of(max_retries))
-        call = self._question(question, params, images, conditionning or None)
+        call = self._question(question, params, images, conditionning or conditioning or None)
         found = await self._run(call, rank(call, question, answers, context, wanted))
         ranking: dict[str, Any] = {"ranking": list(found.ranking)}
         return {**ranking, "explanations": list(found.explanations)} if return_explanation else ranking
@@ -234,7 +238,7 @@ class ScriptOperations(ScriptTexts):
             rag_min_similarity_percent,
             max_rag_hops,
             max_rag_context_characters,
-            objective_extraction_system_prompt if extract_objectives else None,
+            (objective_extraction_system_prompt or "") if extract_objectives else None,
         )
         call, research = self._question(prompt, params, images, system_prompt), Research()
         tools = {SEARCH: ScriptTool(rag_query_function, as_json)}
