@@ -211,9 +211,10 @@ def run(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # click writes help itself
         output.drop()
         return 141
-    except (KeyboardInterrupt, click.Abort, EOFError):
+    except (KeyboardInterrupt, click.Abort, EOFError) as stop:
         # a terminal shows ^C where the cursor was
-        output.message("\nlollms: stopped" if output.remarks_on_terminal else "lollms: stopped")
+        said = (str(stop) if isinstance(stop, KeyboardInterrupt) else "") or "stopped"
+        output.message(f"\nlollms: {said}" if output.remarks_on_terminal else f"lollms: {said}")
         return 130
     except click.ClickException as error:
         return _fail(output, _click_sentence(error), error.exit_code, error)

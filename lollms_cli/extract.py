@@ -15,7 +15,7 @@ from lollms_cli.output import Output, one_line
 from lollms_cli.progress import can_draw, show_step, steps_of
 from lollms_cli.prompt import open_client, read_options, utf8
 from lollms_cli.showing import asking
-from lollms_core.errors import ContextTooLong, LollmsError, StructuredOutputError, UnsupportedFeature
+from lollms_core.errors import ContextTooLong, InvalidRequest, LollmsError, StructuredOutputError, UnsupportedFeature
 
 if TYPE_CHECKING:
     from lollms_cli.progress import Shown
@@ -32,7 +32,14 @@ _PART = 1500  # tokens; less where they would be more than half of the model's c
 _SURELY_SHORT = 200  # characters for which it is not worth to count tokens
 _OVERLAP = 10  # a tenth of a part stands in the next one too, so that no record is cut in two
 _SHOWN = 300
-_OF_THE_TEXT = (StructuredOutputError, ContextTooLong)
+_IN_PYTHON = " Allow longer answers: max_tokens, which is n_predict."  # what the library says of an answer cut off
+
+
+class _Unread(InvalidRequest):
+    """A file has no text; the message names it."""
+
+
+_OF_THE_TEXT = (StructuredOutputError, ContextTooLong, _Unread)
 """Errors after which the next text may well succeed."""
 
 _WHAT = "Extract from the text below what is asked for. Use only what the text says, and invent nothing."
@@ -69,7 +76,8 @@ def extract(files: tuple[str, ...], **flags: Any) -> int:
     """Print what each FILE, or what is piped in, says as JSON of the shape SCHEMA.
 
     The value obeys the schema, or there is none and the exit code is 1. Several files give a line for each in their
-    order, `null` for one that failed. With --many a file may be of any length: it is read part by part.
+    order, `null` for one that failed or cannot be read. With --many a file may be of any length: it is read part by
+    part.
 
     \b
     Examples:
@@ -113,7 +121,7 @@ def _run(files: tuple[str, ...], flags: _Flags) -> int:
     _check(arguments["schema"])
     if flags.system:
         arguments["system_prompt"] = utf8(flags.system)
-    texts = read_texts(files, "extract --schema 'name, age int' letter.txt")
+    texts = read_texts(files, "extract --schema 'name, age int' letter.txt", apart=True)
     backend = choose_backend(flags.host, flags.model, flags.binding)
     output.note(f"lollms: {backend.sentence}")
     costs = Costs()
@@ -123,7 +131,10 @@ def _run(files: tuple[str, ...], flags: _Flags) -> int:
             client.observer = costs
             with steps_of(output, _name(texts)) as progress:
                 work = _Extraction(client, arguments, output, progress, costs, flags)
-                failed = work.all(texts)
+                try:
+                    failed = work.all(texts)
+                except KeyboardInterrupt:
+                    raise KeyboardInterrupt(work.stopped_at()) from None
     except LollmsError as error:
         raise in_words_of_the_command(error, backend) from error
     for item in (reply := costs.reply("")).receipt:
@@ -165,40 +176,60 @@ class _Extraction:
         self._failed = False
         self._attempts: list[Attempt] = []
         self._errors: list[str] = []
+        self._found: dict[str, Any] = {}
         self._texts = 1
+        self._place = _Place(0, 0, 1)
 
     def all(self, texts: Sequence[TextFile]) -> bool:
         """Extract from each text and show it; returns whether any of it failed. Raises what ends all of it."""
         self._texts = len(texts)
         for at, text in enumerate(texts):
+            self._place, self._found = _Place(at, 0, 1), {}
             self._attempts, self._errors = [], []
             before = self._costs.calls
-            value = self._records(text, at) if self._flags.many else self._value(text, at)
+            try:
+                value = self._records(text) if self._flags.many else self._value(text)
+            except KeyboardInterrupt:
+                if self._flags.as_json and self._found:  # else they were shown as they came
+                    self._errors.append(self.stopped_at())
+                    self._show(self._object(text, list(self._found.values()), self._costs.calls - before))
+                raise
+            self._place = _Place(at + 1, 0, 1)  # before it is shown: whoever has seen it counts it
             if self._flags.as_json:
                 self._show(self._object(text, value, self._costs.calls - before))
             elif not self._flags.many and (value is not None or len(texts) > 1 or not self._errors):
                 self._show(value, pretty=len(texts) == 1)
             elif self._flags.many and not value and not self._errors:
-                self._progress.say(f"{text.label} has no such record")
+                self._progress.say("no such record", text.label)
         return self._failed
+
+    def stopped_at(self) -> str:
+        """What is said of a stop: how much was done before it."""
+        place = self._place
+        done = [f"{place.text} of {self._texts} files"] if self._texts > 1 else []
+        if place.parts > 1:
+            done.append(f"{place.part} of {place.parts} parts" + (" of the next" if done else ""))
+        return f"stopped after {' and '.join(done)}" if done else "stopped"
 
     # ---- one text
 
-    def _value(self, text: TextFile, at: int) -> Any:
+    def _value(self, text: TextFile) -> Any:
         """What a text says; None where nothing of the shape came."""
         with self._told(text.name or text.label):
-            return self._asked(_WHAT, text.label, text.text, _Place(at, 0, 1))
+            return self._asked(_WHAT, text.label, _read(text))
         return None
 
-    def _records(self, text: TextFile, at: int) -> list[Any]:
+    def _records(self, text: TextFile) -> list[Any]:
         """The records of a text, each once, shown as they come."""
-        found: dict[str, Any] = {}
-        parts = self._parts(text.text)
+        found = self._found
+        parts: list[str] = []
+        with self._told(text.name or text.label):
+            parts = self._parts(_read(text))
         for number, part in enumerate(parts):
+            self._place = _Place(self._place.text, number, len(parts))
             which = "" if len(parts) == 1 else f", part {number + 1} of {len(parts)}"
             with self._told(f"{text.name or text.label}{which}"):
-                place = _Place(at, number, len(parts))
-                for record in self._asked(_WHAT_MANY, f"{text.label}{which}", part, place):
+                for record in self._asked(_WHAT_MANY, f"{text.label}{which}", part):
                     written = _line(record)
                     if written not in found and not self._flags.as_json:
                         self._show(record)
@@ -226,19 +257,19 @@ class _Extraction:
         stream = Stream(drive(chunked(text, size, size // _OVERLAP), BindingPorts(binding), cancel), cancel)
         return [part.of(text) for part in stream.result().parts]
 
-    def _asked(self, what: str, name: str, text: str, place: _Place) -> Any:
-        """Ask for what a text, or a part of it, says."""
+    def _asked(self, what: str, name: str, text: str) -> Any:
+        """Ask for what a text, or the part of it at our place, says."""
         from lollms_cli.attachments import fenced
         from lollms_cli.working import working
 
-        self._move(place, 0.0)
+        self._move(0.0)
         self._progress.step(name)
         words = " ".join(filter(None, [what, utf8(self._flags.prompt).strip()]))
         with working() as work:
             try:
                 value = self._client.generate_structured_content(
                     f"{words}\n\n{fenced(text, name)}",
-                    streaming_callback=work.shown_by(_Growing(self, place, name)),
+                    streaming_callback=work.shown_by(_Growing(self, name)),
                     raise_errors=True,
                     **self._arguments,
                 )
@@ -248,7 +279,7 @@ class _Extraction:
                 raise
         if work.stopped:
             raise KeyboardInterrupt
-        self._move(place, 1.0)
+        self._move(1.0)
         return value
 
     @contextmanager
@@ -260,13 +291,17 @@ class _Extraction:
             self._failed = True
             self._errors.append(str(error))
             self._attempts += getattr(error, "attempts", ())
-            where = "" if self._texts == 1 and not self._flags.many else f"{name}: "
+            named = isinstance(error, _Unread) or (self._texts == 1 and not self._flags.many)
+            where = "" if named else f"{name}: "
             with self._progress.away():
-                self._output.message(f"lollms: error: {where}{one_line(self._what_to_do(error))}")
+                self._output.message(f"lollms: error: {one_line(where + self._what_to_do(error))}")
                 if self._flags.verbose:
                     _say_attempts(self._output, getattr(error, "attempts", ()))
 
     def _what_to_do(self, error: LollmsError) -> str:
+        if any(each.finish_reason == "length" for each in getattr(error, "attempts", ())):
+            plain = str(error).removesuffix(_IN_PYTHON)
+            return f"{plain} The limit is raised with -o max_tokens NUMBER, unless the model's context is full."
         if not isinstance(error, ContextTooLong):
             return str(error)
         if self._flags.many:
@@ -291,22 +326,23 @@ class _Extraction:
             "model": self._costs.reply("").model,
         }
 
-    def grown(self, place: _Place, name: str, value: Any) -> None:
+    def grown(self, name: str, value: Any) -> None:
         """A value is growing."""
         if not can_draw():  # lines are for what is done
             return
         properties = self._arguments["schema"].get("properties", self._arguments["schema"])
         if isinstance(value, dict) and not self._flags.many:
-            self._move(place, min(len(value) / (len(properties) + 1), 1.0))
+            self._move(min(len(value) / (len(properties) + 1), 1.0))
             self._progress.step(f"{name}: {len(value)} of {len(properties)} fields")
         elif isinstance(value, list):
             self._progress.step(f"{name}: {len(value)} found")
 
-    def step(self, kind: str, words: str, params: Mapping[str, Any]) -> None:
+    def step(self, name: str, kind: str, words: str, params: Mapping[str, Any]) -> None:
         """Something else that is no part of the value."""
-        show_step(self._progress, kind, words, params)
+        show_step(self._progress, kind, words, params, name)
 
-    def _move(self, place: _Place, inside: float) -> None:
+    def _move(self, inside: float) -> None:
+        place = self._place
         if self._texts == place.parts == 1 and not can_draw():
             return
         done = place.text + (place.part + inside) / place.parts
@@ -324,18 +360,24 @@ class _Place(NamedTuple):
 class _Growing:
     """Shows how a value grows."""
 
-    def __init__(self, work: _Extraction, place: _Place, name: str) -> None:
+    def __init__(self, work: _Extraction, name: str) -> None:
         self._work = work
-        self._place = place
         self._name = name
 
     def __call__(self, chunk: str, kind: MSG_TYPE, params: Mapping[str, Any]) -> None:
         """Show one event, as a callback gets it."""
         name = kind.name.removeprefix("MSG_TYPE_")
         if name == "JSON_INFOS" and params.get("kind") == "partial":
-            self._work.grown(self._place, self._name, params.get("data"))
+            self._work.grown(self._name, params.get("data"))
         else:
-            self._work.step(name, chunk, params)
+            self._work.step(self._name, name, chunk, params)
+
+
+def _read(text: TextFile) -> str:
+    """The text of a file. Raises `_Unread`, which ends the work on that file alone."""
+    if text.problem is not None:
+        raise _Unread(str(text.problem)) from text.problem
+    return text.text
 
 
 def _line(value: Any, *, pretty: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""How far something is that takes its time: a bar for people, a line per ten percent for logs, nothing with `--quiet`.
+"""How far something is that takes its time: a bar for people, a few lines for logs, nothing with `--quiet`.
 
 What is counted is up to who counts: bytes of a transfer (`lollms_cli.pull_progress`), or steps of a longer work.
 """
@@ -42,8 +42,8 @@ class Shown:
     def step(self, words: str) -> None:
         """What is done now, for people who watch."""
 
-    def say(self, sentence: str) -> None:
-        """A remark in between."""
+    def say(self, sentence: str, about: str = "") -> None:
+        """A remark in between; `about` names what it is about, where that is not all of the work."""
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -79,8 +79,9 @@ class Lines(Shown):
         self._last = stage
 
     @override
-    def say(self, sentence: str) -> None:
-        self._output.note(f"{self._name}: {one_line(sentence)}")
+    def say(self, sentence: str, about: str = "") -> None:
+        name = f"lollms: {about}" if about else self._name
+        self._output.note(f"{name}: {one_line(sentence)}")
 
     @override
     def end(self) -> None:
@@ -123,11 +124,12 @@ class Bar(Shown):
         self._bar.update(self._task, description=one_line(words))
 
     @override
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, about: str = "") -> None:
+        line = one_line(f"{about}: {sentence}" if about else sentence)
         if self._drawn:
-            self._bar.console.print(one_line(sentence), soft_wrap=True)
+            self._bar.console.print(line, soft_wrap=True)
         else:
-            self._output.note(one_line(sentence))
+            self._output.note(line)
 
     @override
     @contextmanager
@@ -164,7 +166,7 @@ def steps_of(output: Output, name: str) -> Shown:
     if output.quiet:
         return Shown()
     if not can_draw():
-        return Lines(output, f"lollms: {name}", _tenths, lambda done, total: f"{_tenths(done, total) * 10} %")
+        return Lines(output, f"lollms: {name}", _quarters, lambda done, total: f"{_quarters(done, total) * 25} %")
     from shutil import get_terminal_size
 
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -177,14 +179,15 @@ def steps_of(output: Output, name: str) -> Shown:
     return Bar(output, name, [*columns, TimeElapsedColumn()] if width >= _WIDE else columns, passing=True)
 
 
-def _tenths(done: int, total: int | None) -> int:
-    return done * 10 // total if total else 0
+def _quarters(done: int, total: int | None) -> int:
+    return done * 4 // total if total else 0
 
 
-def show_step(progress: Shown, kind: str, words: str, params: Mapping[str, Any]) -> None:
+def show_step(progress: Shown, kind: str, words: str, params: Mapping[str, Any], about: str = "") -> None:
     """Show an event that is no part of an answer, as a streaming callback gets it; `kind` is without `MSG_TYPE_`.
 
     Steps of the work move the bar; progress of another kind, such as a model that is being loaded, is only named.
+    `about` is what a remark is about, where that is not all of the work.
     """
     if kind.startswith("STEP"):
         fraction = params.get("fraction")
@@ -196,4 +199,4 @@ def show_step(progress: Shown, kind: str, words: str, params: Mapping[str, Any])
     elif kind == "INFO" and "kind" in params:
         progress.step(words)
     elif kind in ("INFO", "WARNING"):
-        progress.say(words)
+        progress.say(words, about)

@@ -2,8 +2,8 @@
 
 A shape is given as a JSON Schema, as a template (an example of what is wanted, see `lollms_core.text.templates`), as
 the path of a file with one of these, or in a short form for flat objects: fields parted by commas, or by line ends
-where a description has commas. A field is a name, then perhaps a type (`str`, the usual one, `int`, `float`, `bool`),
-then perhaps a colon and a description:
+where a description has commas. A field is a name, then perhaps a type (`str`, the usual one, `int`, `float`, `bool`,
+or another word for one of these that a template may have, too), then perhaps a colon and a description:
 
     name, age int, email: where to write to
 
@@ -24,7 +24,7 @@ from lollms_core.errors import InvalidRequest
 
 __all__ = ["list_of", "read_schema", "read_shape", "short_form"]
 
-_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_TYPES = "str, int, float, bool, list, dict"  # and all other words that a template has for them
 _FIELD = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\s+([A-Za-z]+))?\s*(?::\s*(.*))?", re.DOTALL)
 _OF_SCHEMAS = {"$ref", "$defs", "anyOf", "oneOf", "allOf", "not", "const", "enum"}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -103,17 +103,28 @@ def short_form(text: str) -> dict[str, Any]:
         if found is None:
             raise InvalidRequest(
                 f"{part.strip()[:_SHOWN]!r} is not a field. A field is a name, perhaps a type and perhaps "
-                "a description: name, age int, email: where to write to"
+                "a description; fields are parted by commas: name, age int, email: where to write to"
             )
         name, kind, description = found[1], found[2] or "str", (found[3] or "").strip()
-        if kind not in _TYPES:
-            raise InvalidRequest(f"The field {name} has the type {kind!r}; there are {', '.join(_TYPES)}.")
+        if (type_of := _type_named(kind)) is None:
+            raise InvalidRequest(
+                f"The field {name} has the type {kind!r}; there are {_TYPES}. If {kind!r} is another field, a comma is "
+                f"missing: {name}, {kind}"
+            )
         if name in properties:
             raise InvalidRequest(f"The field {name} stands in --schema twice.")
-        properties[name] = {"type": _TYPES[kind], **({"description": description} if description else {})}
+        properties[name] = {**type_of, **({"description": description} if description else {})}
     if not properties:
         raise InvalidRequest("--schema is empty. For example: --schema 'name, age int'")
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _type_named(word: str) -> dict[str, Any] | None:
+    """The type that a word names, as in a template."""
+    from lollms_core.text.templates import schema_of_template
+
+    meant: dict[str, Any] = schema_of_template({"field": word})["properties"]["field"]
+    return None if "description" in meant else meant  # a template takes other words for what a text is about
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

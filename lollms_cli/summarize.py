@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ from lollms_core.errors import LollmsError
 if TYPE_CHECKING:
     from lollms_cli.progress import Shown
     from lollms_cli.text_files import TextFile
+    from lollms_cli.working import Costs
     from lollms_client import LollmsClient
     from lollms_client.lollms_types import MSG_TYPE
 
@@ -35,6 +37,8 @@ __all__ = ["summarize"]
 
 _TAKEN = ("text_to_summarize", "contextual_prompt", "chunk_size_tokens", "overlap_tokens", "system_prompt")
 _OVERLAP = 6  # a sixth of a part stands in the next one too, unless it is said how much
+_CLAMPED = re.compile(r"(chunk_size|overlap)_tokens was clamped: .*: (\d+)", re.DOTALL)
+_NUMBERED = re.compile(r".* part \d+ of (\d+)", re.DOTALL)
 
 
 @click.command(cls=WithParameters, short_help="Summarise texts of any length.")
@@ -86,6 +90,8 @@ class _Flags(NamedTuple):
 
 
 def _run(files: tuple[str, ...], flags: _Flags) -> int:
+    import msgspec
+
     from lollms_cli.backend import choose_backend, in_words_of_the_command
     from lollms_cli.text_files import read_texts
     from lollms_cli.working import Costs, say_costs
@@ -102,19 +108,19 @@ def _run(files: tuple[str, ...], flags: _Flags) -> int:
         with asking(), open_client(backend.arguments) as client:
             client.observer = costs
             with steps_of(output, _name(texts)) as progress:
-                show = _Summarizing(output, progress, live=not flags.as_json, reasoning=not flags.hide_reasoning)
+                show = _Summarizing(output, progress, costs, flags)
                 text, stopped = _summary(client, texts, arguments, show)
             reply = costs.reply(
                 text, "cancelled" if stopped else "", unsaid=() if "ctx_size" in arguments else ("ctx_size",)
             )
             show.finish(text, stopped)
             if flags.as_json:
-                _as_json(output, reply, texts, costs.calls)
+                _as_json(output, reply, texts, costs.calls, show.so_far(stopped))
     except LollmsError as error:
         raise in_words_of_the_command(error, backend) from error
     if stopped:
-        raise KeyboardInterrupt
-    say_remarks(output, reply, limit)
+        raise KeyboardInterrupt(show.stopped_at())
+    say_remarks(output, msgspec.structs.replace(reply, usage=costs.last.usage), limit)  # its limit is that of a call
     if flags.usage:
         say_costs(output, costs, reply, time.monotonic() - start)
     return 0
@@ -166,38 +172,90 @@ def _summary(
 class _Summarizing:
     """What is seen of it: the parts as progress, and the summary itself as it comes."""
 
-    def __init__(self, output: Output, progress: Shown, *, live: bool, reasoning: bool) -> None:
+    def __init__(self, output: Output, progress: Shown, costs: Costs, flags: _Flags) -> None:
         self._output = output
         self._progress = progress
-        self._live = live
-        self._reasoning = reasoning
+        self._costs = costs
+        self._flags = flags
+        self._live = not flags.as_json
+        self._reasoning = not flags.hide_reasoning
         self._parts: set[str] = set()  # those that are being read
+        self._done: set[str] = set()  # those that have a summary
+        self._count = 1
+        self._halvings = 0  # of parts that did not fit, each of which is a call more
         self._shown = ""
 
     def __call__(self, chunk: str, kind: MSG_TYPE, params: Mapping[str, Any]) -> None:
         """Show one event, as a callback gets it."""
         name = kind.name.removeprefix("MSG_TYPE_")
         if name == "CHUNK":
+            begun = bool(self._shown.strip())
             self._shown += chunk
-            if self._live:
+            if self._live and self._shown.strip():  # blank lines wait for what comes after them
                 self._progress.end()
-                self._output.answer(chunk)
+                self._output.answer(chunk if begun else self._shown)
         elif name == "THOUGHT_CHUNK":
             if self._live and self._reasoning and not self._parts:  # those of several parts would be mixed up
                 self._progress.end()
                 self._output.thought(chunk)
         else:
-            part = str(params.get("id", ""))
-            if part.startswith("chunk"):
-                (self._parts.discard if name == "STEP_END" else self._parts.add)(part)
-            show_step(self._progress, name, _as_flags(chunk), params)
+            self._note_part(name, chunk, params)
+            if (words := self._remark(chunk)) or not chunk:
+                show_step(self._progress, name, words, params)
+
+    def _note_part(self, name: str, words: str, params: Mapping[str, Any]) -> None:
+        part = str(params.get("id", ""))
+        self._halvings += name == "INFO" and words.endswith(" in two pieces.")
+        if not part.startswith("chunk"):
+            return
+        if name == "STEP_START":
+            self._parts.add(part)
+            if found := _NUMBERED.fullmatch(words):
+                self._count = int(found[1])
+        elif name == "STEP_END":
+            self._parts.discard(part)
+            if params.get("summary_snippet"):
+                self._done.add(part)
+
+    def _remark(self, words: str) -> str:
+        """A sentence of the library in words of the command; "" for what is no news to who gave the command."""
+        from lollms_core.flows.parts import CUT
+
+        if words == f"The text {CUT['length']}.":  # said at the end, with what can be done about it
+            return ""
+        if not (found := _CLAMPED.fullmatch(words)):
+            return words
+        if found[1] == "chunk_size":
+            given = self._flags.chunk_size
+            why = f"--chunk-size {given} is more than fits the context: the text is read in parts of {found[2]} tokens"
+        else:
+            given = self._flags.overlap
+            why = f"--overlap {given} is more than half of a part: it is {found[2]} tokens"
+        return "" if given is None else why
+
+    def so_far(self, stopped: bool) -> dict[str, int]:
+        """How many parts there are, and how many of them are done."""
+        alone = 0 if stopped else 1
+        return {"parts": self._count, "parts_done": self._number_done() if self._count > 1 else alone}
+
+    def stopped_at(self) -> str:
+        """What is said of a stop: how much of the text the summaries are of, unless the last one had begun."""
+        if self._count == 1 or self._shown.strip():
+            return "stopped"
+        return f"stopped after {self._number_done()} of {self._count} parts"
+
+    def _number_done(self) -> int:
+        """How many parts have a summary; those that came to their end during the stop were not shown any more."""
+        if not self._parts:
+            return len(self._done)
+        return min(max(len(self._done), self._costs.answers - self._halvings), self._count)
 
     def finish(self, text: str, stopped: bool) -> None:
         """The summary is complete, or all there will be of it: show what was not shown yet."""
         if not self._live:
             return
         if not self._shown.strip():
-            self._output.answer(text)
+            self._output.answer(text if text.strip() else "")
         elif not stopped and text.strip() != self._shown.strip():
             self._output.end_answer()
             self._output.note("lollms: what stands above broke off; this is the whole summary")
@@ -210,12 +268,7 @@ class _Summarizing:
         self.finish(error.partial.text if error.partial is not None else "", stopped=True)
 
 
-def _as_flags(words: str) -> str:
-    """A sentence of the library with our names of its parameters."""
-    return words.replace("chunk_size_tokens", "--chunk-size").replace("overlap_tokens", "--overlap")
-
-
-def _as_json(output: Output, reply: Any, texts: Sequence[TextFile], calls: int) -> None:
+def _as_json(output: Output, reply: Any, texts: Sequence[TextFile], calls: int, parts: Mapping[str, int]) -> None:
     from lollms_cli.showing import reply_as_json
 
-    output.line(reply_as_json(reply, files=[each.name for each in texts if each.name], calls=calls))
+    output.line(reply_as_json(reply, files=[each.name for each in texts if each.name], calls=calls, **parts))

@@ -26,31 +26,40 @@ _SHOWN = 200
 class TextFile(NamedTuple):
     """A text and the name it was given by, "" for what is piped in; `label` is what a model and people read.
 
-    The label is the name without its folders, unless two texts would have the same one.
+    The label is the name without its folders, unless two texts would have the same one. `problem` says why there is no
+    text.
     """
 
     name: str
     text: str
     label: str
+    problem: InvalidRequest | None = None
 
 
-def read_texts(names: Sequence[str], command: str) -> list[TextFile]:
+def read_texts(names: Sequence[str], command: str, *, apart: bool = False) -> list[TextFile]:
     """Read files in their order; none at all is standard input.
 
     Raises `UsageError` where nothing is piped in, `InvalidRequest` in words for what cannot be read or is no text.
+    With `apart` each of several files stands for itself: that error is its `problem` then.
     """
     if list(names).count("-") > 1:
         raise click.UsageError("- stands for standard input, which can be read only once.")
     short = Counter(Path(name).name for name in names)
     found = []
     for given in names or ("-",):
+        text, problem = "", None
+        try:
+            text = _decoded(_bytes(given, command), "What is piped in" if given == "-" else given[:_SHOWN])
+        except InvalidRequest as error:
+            if not apart or len(names) < 2:
+                raise
+            problem = error
         if given == "-":
-            found.append(TextFile("", _decoded(_bytes(given, command), "What is piped in"), "standard input"))
+            found.append(TextFile("", text, "standard input", problem))
             continue
-        text = _decoded(_bytes(given, command), given[:_SHOWN])
         name = os.fsencode(given).decode(errors="replace")  # what the locale cannot read, a name has as surrogates
-        label = Path(name).name if short[Path(given).name] == 1 else name
-        found.append(TextFile(name, text, " ".join(label.split())))
+        label = (Path(name).name if short[Path(given).name] == 1 else name) or name
+        found.append(TextFile(name, text, " ".join(label.split()), problem))
     return found
 
 
@@ -91,6 +100,10 @@ def _decoded(data: bytes, shown: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        from lollms_client.text_files import wide_encoding
+
+        if wide := wide_encoding(data):
+            raise InvalidRequest(f"{shown} is {wide}, and only UTF-8 is read. Save it as UTF-8.") from None
         raise InvalidRequest(f"{shown} is not UTF-8 text (byte {error.start}){what}.") from None
     if "\0" in text:
         raise InvalidRequest(f"{shown} is no text: there are zero bytes in it{what}.")

@@ -81,9 +81,13 @@ def working() -> Iterator[Work]:
 
 
 class Costs(Observer):
-    """Adds up what all the calls have cost, also those that run at once."""
+    """Adds up what all the calls have cost, also those that run at once.
+
+    `answers` is how many of them have come to an end with a text.
+    """
 
     def __init__(self) -> None:
+        self.answers = 0
         self._lock = threading.Lock()
         self._spending = Spending()
         self._last = Reply()
@@ -93,11 +97,18 @@ class Costs(Observer):
         """How often a model was asked."""
         return self._spending.calls
 
+    @property
+    def last(self) -> Reply:
+        """The reply that ended last."""
+        return self._last
+
     @override
     def finished(self, call: GenerationCall, reply: Reply) -> None:
         with self._lock:
             self._spending.add(reply)
             self._last = reply
+            if reply.text.strip() and reply.finish_reason not in ("cancelled", "error"):
+                self.answers += 1
 
     @override
     def failed(self, call: GenerationCall, error: BaseException) -> None:

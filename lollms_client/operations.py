@@ -12,14 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lollms_client.calls import Asked
+from lollms_client.calls import Asked, PreparedCall
 from lollms_client.generation import error_result, failure, run
 from lollms_client.images import ImageSource
 from lollms_client.text_operations import TextOperations
 from lollms_core.errors import LollmsError, StructuredOutputError
 
 if TYPE_CHECKING:
+    from lollms_core.flows.base import Flow
+    from lollms_core.flows.codegen import Codes
     from lollms_core.flows.shapes import Shape
+    from lollms_core.types import Reply
 
 __all__ = ["Operations"]
 
@@ -145,18 +148,14 @@ class Operations(TextOperations):
         }
         callback = callback or streaming_callback or self.default_streaming_callback
         asked = self._question(prompt, params, callback, system=system_prompt, images=images)
-        try:
-            found = run(
-                asked,
-                lambda p: one_code(p.call, language, code_tag_format, template),
-                callback,
-                self.observer,
-                stopped=lambda reply: Codes((), reply),
-            )
-        except LollmsError as error:
-            failure(error, callback, raise_errors=self._raises(raise_errors))
-            return None
-        return found.reply.text or None
+        found = self._codes(
+            lambda p: one_code(p.call, language, code_tag_format, template),
+            asked,
+            callback,
+            raise_errors,
+            lambda reply: Codes((), reply),
+        )
+        return found.reply.text or None if found else None
 
     def generate_codes(
         self,
@@ -196,18 +195,28 @@ class Operations(TextOperations):
         }
         callback = callback or streaming_callback or self.default_streaming_callback
         asked = self._question(prompt, params, callback, system=system_prompt, images=images)
+        found = self._codes(
+            lambda p: code_blocks(p.call, language, code_tag_format, template),
+            asked,
+            callback,
+            raise_errors,
+            lambda reply: codes_so_far(reply, code_tag_format),
+        )
+        return list(found.blocks) if found else []
+
+    def _codes(
+        self,
+        flow: Callable[[PreparedCall], Flow[Codes]],
+        asked: Asked,
+        callback: Callable[..., Any] | None,
+        raise_errors: bool | None,
+        stopped: Callable[[Reply], Codes],
+    ) -> Codes | None:
         try:
-            found = run(
-                asked,
-                lambda p: code_blocks(p.call, language, code_tag_format, template),
-                callback,
-                self.observer,
-                stopped=lambda reply: codes_so_far(reply, code_tag_format),
-            )
+            return run(asked, flow, callback, self.observer, stopped=stopped)
         except LollmsError as error:
             failure(error, callback, raise_errors=self._raises(raise_errors))
-            return []
-        return list(found.blocks)
+            return None
 
     def update_code(
         self,

@@ -99,6 +99,17 @@ def test_a_terminal_has_a_bar_that_goes_and_the_value_in_lines(
     assert ("\x1b[35m" in shown) == (not more)
 
 
+def test_a_remark_on_a_terminal_names_its_file(service: ChaosServer, env: dict[str, str], files: list[str]) -> None:
+    address = service.add("say", saying('{"value": []}'))
+    with talking("extract", "--host", address, "--many", "--schema", PERSON, *files, env=env) as talk:
+        assert talk.end() == 0
+        shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", talk.shown.decode())
+    assert re.findall(r"(\w+\.txt: no such record)\r", shown) == [
+        "first.txt: no such record",
+        "second.txt: no such record",
+    ]
+
+
 def test_nothing_of_a_hostile_model_is_obeyed_by_a_terminal(
     service: ChaosServer, env: dict[str, str], files: list[str]
 ) -> None:
@@ -113,7 +124,7 @@ def test_nothing_of_a_hostile_model_is_obeyed_by_a_terminal(
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "last"), [(signal.SIGINT, 130, "lollms: stopped"), (signal.SIGTERM, 143, "")]
+    ("number", "code", "last"), [(signal.SIGINT, 130, "lollms: stopped after 1 of 2 files"), (signal.SIGTERM, 143, "")]
 )
 def test_a_stop_keeps_the_values_that_came(
     number: signal.Signals, code: int, last: str, service: ChaosServer, env: dict[str, str], files: list[str]

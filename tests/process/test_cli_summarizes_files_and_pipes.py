@@ -117,15 +117,16 @@ def test_a_dumb_terminal_gets_lines(service: ChaosServer, env: dict[str, str], l
 def test_ctrl_c_in_a_part_prints_the_summaries_that_are_done(
     service: ChaosServer, env: dict[str, str], long: str
 ) -> None:
-    address = service.add("half", summarizing(stalls="6"))
+    Path(long).write_text(f"{LONG}\n\n{LONG[:400]}", encoding="utf-8")
+    address = service.add("half", summarizing(stalls="5"))
     with ended(start("summarize", "--host", address, *SMALL_PARTS, long, env=env)) as process:
-        read_until(process.stderr, b"70 %")  # six of seven parts are done, and the summary of all is left
+        read_until(process.stderr, b"75 %")  # six of seven parts are done, and the summary of all is left
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         came = process.stdout.read().decode()
         said = process.stderr.read().decode()
-    assert came == "\n\n".join(f"Summary {part}." for part in (1, 2, 3, 4, 5, 7)) + "\n"
-    assert said.splitlines()[-1] == "lollms: stopped"
+    assert came == "\n\n".join(f"Summary {part}." for part in (1, 2, 3, 4, 6, 7)) + "\n"
+    assert said.splitlines()[-1] == "lollms: stopped after 6 of 7 parts"
     assert "Traceback" not in said
     assert all(seen.connection.closed_after() < 2 for seen in service.requests)
 

@@ -59,7 +59,8 @@ def test_nothing_piped_in_is_wrong_use_with_an_example(stream: object, monkeypat
         (b"", "is empty"),
         (b" \n\t", "is empty"),
         (b"ab\xff", r"not UTF-8 text \(byte 2\)"),
-        ("text".encode("utf-16"), r"not UTF-8 text \(byte 0\)"),
+        ("text".encode("utf-16"), "is UTF-16, and only UTF-8 is read"),
+        ("text".encode("utf-32"), "is UTF-32, and only UTF-8 is read"),
         (b"a\0b", "zero bytes"),
         (b"%PDF-1.7\nall of it is ASCII", "application/pdf"),
         (png(), "image/png"),
@@ -78,6 +79,22 @@ def test_what_is_no_text_is_refused_in_words(
     with pytest.raises(InvalidRequest, match=words) as refused:
         read_texts(["-"], "x")
     assert "What is piped in" in str(refused.value)
+
+
+def test_each_of_several_files_may_stand_for_itself(tmp_path: Path) -> None:
+    one, bad, nowhere = tmp_path / "one.txt", tmp_path / "bad.txt", str(tmp_path / "nowhere.txt")
+    one.write_bytes(b"one")
+    bad.write_bytes(b"ab\xff")
+    found = read_texts([nowhere, str(one), str(bad), "/"], "x", apart=True)
+    assert [each.text for each in found] == ["", "one", "", ""]
+    assert [each.label for each in found] == ["nowhere.txt", "one.txt", "bad.txt", "/"]
+    words = [str(each.problem or "") for each in found]
+    assert words[0] == f"There is no file {nowhere}."
+    assert words[1] == ""
+    assert words[2] == f"{bad} is not UTF-8 text (byte 2)."
+    assert "is a folder" in words[3]
+    with pytest.raises(InvalidRequest, match="There is no file"):
+        read_texts([nowhere], "x", apart=True)
 
 
 def test_a_text_that_begins_as_a_picture_would_is_a_text(tmp_path: Path) -> None:

@@ -31,6 +31,24 @@ def test_the_short_form_is_a_flat_object(given: str) -> None:
     assert read_schema(given) == PERSON
 
 
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("string", "string"),
+        ("text", "string"),
+        ("integer", "integer"),
+        ("Int", "integer"),
+        ("number", "number"),
+        ("decimal", "number"),
+        ("boolean", "boolean"),
+        ("list", "array"),
+    ],
+)
+def test_the_short_form_has_the_words_of_templates_for_types(word: str, kind: str) -> None:
+    found = read_schema(f"name, field {word}: what it is")["properties"]
+    assert found == {"name": {"type": "string"}, "field": {"type": kind, "description": "what it is"}}
+
+
 def test_a_line_may_have_commas_in_its_description() -> None:
     assert read_schema("a: x, y\nb float")["properties"]["a"]["description"] == "x, y"
 
@@ -45,8 +63,9 @@ def test_a_file_and_json_are_taken_as_they_are(tmp_path: Path) -> None:
     ("given", "words"),
     [
         ("", "empty"),
-        ("a b c", "not a field"),
-        ("age integer", "has the type 'integer'"),
+        ("a b c", "not a field.*parted by commas"),
+        ("name, age year", "has the type 'year'; there are str, int, float, bool.* a comma is missing: age, year"),
+        ("name age", "a comma is missing: name, age$"),
         ("a, a", "twice"),
         ("{", "not JSON"),
         ("nowhere.json", "There is no file"),

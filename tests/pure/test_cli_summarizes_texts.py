@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lollms_cli import backend, summarize
@@ -95,8 +96,7 @@ def test_a_long_text_is_summarised_in_parts_and_progress_is_lines(
     assert where == "lollms: using a script"
     percents = [int(line.removeprefix("lollms: long.md: ").removesuffix(" %")) for line in lines]
     assert percents == sorted(set(percents))
-    assert percents[-1] >= 80  # then the summary comes
-    assert len(percents) > 3
+    assert percents == [25, 50, 75]  # then the summary comes
     assert cost.startswith(f"lollms: {len(bench.calls)} calls, ")
     assert len(bench.calls) > 4
 
@@ -127,6 +127,7 @@ def test_json_has_what_it_cost(bench: Bench, capsys: pytest.CaptureFixture[str])
     assert (said["text"], said["files"], said["calls"]) == ("All of it.", [file], calls)
     assert said["usage"] == {"prompt_tokens": 10 * calls, "completion_tokens": 2 * calls, "total_tokens": 12 * calls}
     assert [item["name"] for item in said["receipt"]] == ["top_k"]
+    assert said["parts"] == said["parts_done"] == calls - 1
     assert (said["model"], said["finish_reason"], shown.err) == ("tiny", "stop", "")
 
 
@@ -152,6 +153,45 @@ def test_a_part_that_fails_is_said(bench: Bench, capsys: pytest.CaptureFixture[s
     assert shown.out.startswith("All of it.")
     assert "part 2" in shown.out and "It broke." in shown.out
     assert any("Part 2" in line and "It broke." in line for line in shown.err.splitlines()), shown.err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], []),
+        (["--chunk-size", "5000"], ["--chunk-size 5000 is more than fits the context: the text is read in parts of "]),
+        (["--overlap", "1000"], ["--overlap 1000 is more than half of a part: it is 750 tokens"]),
+    ],
+)
+def test_sizes_that_do_not_fit_are_told_to_who_gave_them(
+    given: list[str], said: list[str], bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = "16000" if "--overlap" in given else "1100"
+    file = bench.file("long.md", LONG * 6)
+    assert bench.summarize(parts, "-o", "ctx_size", context, *given, file) == 0
+    remarks = [line for line in capsys.readouterr().err.splitlines() if not line.endswith("%")][1:]
+    assert len(bench.calls) > 2
+    assert len(remarks) == len(said)
+    assert all(line.startswith(f"lollms: long.md: {words}") for line, words in zip(remarks, said, strict=True))
+
+
+def test_a_summary_that_was_cut_off_is_told_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = Reply("In sho", finish_reason="length", usage=Usage(9, 5, 14))
+    assert bench.summarize([cut], "-o", "max_tokens", "5", bench.file("a.txt", "Text.")) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "In sho\n"
+    assert len(shown.err.splitlines()) == 2
+    assert "the answer stopped at its limit of 5 tokens (-o max_tokens NUMBER raises it)" in shown.err
+
+    def answer(call: GenerationCall) -> Scripted:  # each has fewer tokens than the limit, and all together more
+        reply = Reply(str(parts(call)), usage=Usage(9, 5, 14))
+        return reply if part_of(call) else msgspec.structs.replace(reply, finish_reason="length")
+
+    assert bench.summarize(answer, "-o", "max_tokens", "20", *SMALL_PARTS, bench.file("long.md", LONG)) == 0
+    assert "the answer stopped after 5 tokens, before max_tokens" in capsys.readouterr().err
+    held = Reply("In sho", finish_reason="content_filter")
+    assert bench.summarize([held], bench.file("a.txt", "Text.")) == 0
+    assert "cut off by the content filter" in capsys.readouterr().err
 
 
 def test_an_error_in_the_summary_keeps_what_came(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,11 +238,25 @@ def test_ctrl_c_gives_the_summaries_of_the_parts(bench: Bench, capsys: pytest.Ca
     shown = capsys.readouterr()
     assert shown.out.startswith("Summary 1.\n\nSummary 2.")
     assert "never shown" not in shown.out
-    assert shown.err == "lollms: stopped\n"
+    assert shown.err == "lollms: stopped after 2 of 7 parts\n"
     assert bench.summarize(answer, "-q", "--json", *SMALL_PARTS, file) == 130
     said = json.loads(capsys.readouterr().out)
     assert said["text"].startswith("Summary 1.")
-    assert said["finish_reason"] == "cancelled"
+    assert (said["finish_reason"], said["parts"], said["parts_done"]) == ("cancelled", 7, 2)
+
+
+def test_ctrl_c_in_the_first_part_prints_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(call: GenerationCall) -> Scripted:
+        return pressed_after((TextDelta("Half"),))
+
+    assert bench.summarize(answer, "-q", *SMALL_PARTS, bench.file("long.md", LONG)) == 130
+    assert tuple(capsys.readouterr()) == ("", "lollms: stopped after 0 of 7 parts\n")
+    blank = pressed_after((TextDelta("\n"),))
+    assert bench.summarize([blank], "-q", bench.file("a.txt", "Text.")) == 130
+    assert tuple(capsys.readouterr()) == ("", "lollms: stopped\n")
+    begins_blank: list[Batch] = [(TextDelta("\n"),), (TextDelta(" Al"),), (TextDelta("l."),)]
+    assert bench.summarize([begins_blank], "-q", bench.file("a.txt", "Text.")) == 0
+    assert capsys.readouterr().out == "\n All.\n"
 
 
 def test_ctrl_c_ends_all_the_calls_that_run_at_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +269,7 @@ def test_ctrl_c_ends_all_the_calls_that_run_at_once(bench: Bench, capsys: pytest
     shown = capsys.readouterr()
     assert shown.out.startswith("Summary ")
     assert "All of it." not in shown.out and "never shown" not in shown.out
-    assert shown.err == "lollms: stopped\n"
+    assert shown.err == f"lollms: stopped after {shown.out.count('Summary ')} of 7 parts\n"
 
 
 def test_ctrl_c_in_the_summary_keeps_what_was_shown_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

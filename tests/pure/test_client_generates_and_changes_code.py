@@ -11,7 +11,7 @@ import pytest
 
 from lollms_client import MSG_TYPE
 from lollms_client.testing import scripted_async_client, scripted_client
-from lollms_core.errors import AuthFailed, InvalidRequest, StructuredOutputError
+from lollms_core.errors import AuthFailed, InvalidRequest, Refused, StructuredOutputError
 from lollms_core.types import Done, GenerationCall, Reply, TextDelta
 
 Ask: TypeAlias = Callable[..., tuple[Any, list[GenerationCall]]]
@@ -103,11 +103,16 @@ def test_a_failure_is_told_and_documented(ask: Ask, name: str, args: tuple[str, 
     assert caught.value.attempts
 
 
-def test_wrong_arguments_are_failures_too(ask: Ask) -> None:
-    assert ask("generate_code", [], "Hi", code_tag_format="pdf")[0] is None
+def test_wrong_arguments_are_said(ask: Ask) -> None:
     assert "patch_format" in ask("update_code", [], "x", "Hi", patch_format="ed")[0]["error"]
-    with pytest.raises(InvalidRequest, match="pdf"):
-        ask("generate_codes", [], "Hi", code_tag_format="pdf", raise_errors=True)
+    for name in ("generate_code", "generate_codes"):
+        with pytest.raises(InvalidRequest, match="pdf"):
+            ask(name, [], "Hi", code_tag_format="pdf")
+
+
+def test_a_failure_whose_value_says_nothing_is_logged(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    assert ask("generate_code", [Refused("Nobody there.")], "Hi")[0] is None
+    assert [record.getMessage() for record in caplog.records] == ["Nobody there. (connection_refused)"]
 
 
 @pytest.mark.parametrize("name", ["generate_code", "generate_codes", "update_code"])
