@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,8 +36,6 @@ __all__ = ["summarize"]
 
 _TAKEN = ("text_to_summarize", "contextual_prompt", "chunk_size_tokens", "overlap_tokens", "system_prompt")
 _OVERLAP = 6  # a sixth of a part stands in the next one too, unless it is said how much
-_CLAMPED = re.compile(r"(chunk_size|overlap)_tokens was clamped: .*: (\d+)", re.DOTALL)
-_NUMBERED = re.compile(r".* part \d+ of (\d+)", re.DOTALL)
 
 
 @click.command(cls=WithParameters, short_help="Summarise texts of any length.")
@@ -199,38 +196,35 @@ class _Summarizing:
                 self._progress.end()
                 self._output.thought(chunk)
         else:
-            self._note_part(name, chunk, params)
-            if (words := self._remark(chunk)) or not chunk:
+            self._note_part(name, params)
+            if (words := self._remark(chunk, params)) or not chunk:
                 show_step(self._progress, name, words, params)
 
-    def _note_part(self, name: str, words: str, params: Mapping[str, Any]) -> None:
+    def _note_part(self, name: str, params: Mapping[str, Any]) -> None:
         part = str(params.get("id", ""))
-        self._halvings += name == "INFO" and words.endswith(" in two pieces.")
+        self._halvings += params.get("action") == "halved"
         if not part.startswith("chunk"):
             return
         if name == "STEP_START":
             self._parts.add(part)
-            if found := _NUMBERED.fullmatch(words):
-                self._count = int(found[1])
+            self._count = int(params["of"])
         elif name == "STEP_END":
             self._parts.discard(part)
             if params.get("summary_snippet"):
                 self._done.add(part)
 
-    def _remark(self, words: str) -> str:
+    def _remark(self, words: str, params: Mapping[str, Any]) -> str:
         """A sentence of the library in words of the command; "" for what is no news to who gave the command."""
-        from lollms_core.flows.parts import CUT
-
-        if words == f"The text {CUT['length']}.":  # said at the end, with what can be done about it
-            return ""
-        if not (found := _CLAMPED.fullmatch(words)):
+        if params.get("id") == "final_synthesis" and params.get("finish_reason") == "length":
+            return ""  # said at the end, with what can be done about it
+        if params.get("action") != "clamped":
             return words
-        if found[1] == "chunk_size":
-            given = self._flags.chunk_size
-            why = f"--chunk-size {given} is more than fits the context: the text is read in parts of {found[2]} tokens"
+        if params["name"] == "chunk_size_tokens":
+            given, tokens = self._flags.chunk_size, params["tokens"]
+            why = f"--chunk-size {given} is more than fits the context: the text is read in parts of {tokens} tokens"
         else:
-            given = self._flags.overlap
-            why = f"--overlap {given} is more than half of a part: it is {found[2]} tokens"
+            given, tokens = self._flags.overlap, params["tokens"]
+            why = f"--overlap {given} is more than half of a part: it is {tokens} tokens"
         return "" if given is None else why
 
     def so_far(self, stopped: bool) -> dict[str, int]:

@@ -211,7 +211,7 @@ def _done(board: Board, place: int) -> Flow[None]:
     if board.ends_with is not None:
         return
     job, outcome = board.jobs[place], board.outcomes[place]
-    yield Emit(_Step(board, "step_start", job.name, {"id": job.id}))
+    yield Emit(_Step(board, "step_start", job.name, {"id": job.id, "of": len(board.jobs)}))
     yield from _tried(board, job, outcome)
     board.has_ended(place)
     if outcome.error is not None and (error := board.row(place)) is not None:
@@ -248,7 +248,8 @@ def _asked(job: Job, text: str, outcome: Outcome, halvings: int) -> Flow[str]:
             outcome.remarks.append(ReceiptItem(job.id, "clamped", f"the answer to {job.called} {words}"))
             yield from warn(f"The answer to {job.called} {words}.", id=job.id)
         return reply.text.strip()
-    yield from emit(Notice("info", f"{_begin(job.called)} does not fit the model's context and is read in two pieces."))
+    words = f"{_begin(job.called)} does not fit the model's context and is read in two pieces."
+    yield from emit(Notice("info", words, {"id": job.id, "action": "halved"}))
     middle = cut_at(text, len(text) // 3, max(len(text) * 2 // 3, len(text) // 3 + 1))
     if middle >= len(text):
         raise ContextTooLong(f"One character of {job.called} does not fit the model's context.")

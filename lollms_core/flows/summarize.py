@@ -100,7 +100,7 @@ class _Long:
         self._done = 0.0
         self._room = 0  # tokens of text in one call, and of all that is beside it
         self._beside = 0
-        self._sizes_told: list[tuple[str, str]] = []  # what was made smaller, which matters only where there are parts
+        self._sizes_told: list[tuple[str, str, int]] = []  # what was made smaller, for texts of parts
         self._has_parts = True  # whether there is room for any
         self._level = 0  # how often results were put together
 
@@ -174,11 +174,12 @@ class _Long:
     def _chunks(self, wanted: int) -> Flow[tuple[Chunk, ...]]:
         size = min(wanted, self._room)
         if size < wanted:
-            self._sizes_told.append(("chunk_size_tokens", f"parts of {wanted} tokens do not fit the context: {size}"))
+            why = f"parts of {wanted} tokens do not fit the context: {size}"
+            self._sizes_told.append(("chunk_size_tokens", why, size))
         overlap = min(self._extent.overlap, size // 2)
         if overlap < self._extent.overlap and size == wanted:
             why = f"an overlap of {self._extent.overlap} tokens is more than half of a part: {overlap}"
-            self._sizes_told.append(("overlap_tokens", why))
+            self._sizes_told.append(("overlap_tokens", why, overlap))
         return (yield from chunked(self._text, size, overlap, self._measure)).parts
 
     def _tell_sizes(self) -> Flow[None]:
@@ -186,9 +187,10 @@ class _Long:
         if not self._measure.exact:
             why = "the backend cannot count tokens, so the sizes of the parts are estimates"
             self._spending.note(ReceiptItem("chunk_size_tokens", "rewritten", why))
-        for name, reason in self._sizes_told:
+        for name, reason, size in self._sizes_told:
             self._spending.note(ReceiptItem(name, "clamped", reason))
-            yield from emit(Notice("info", f"{name} was clamped: {reason}"))
+            told = {"name": name, "action": "clamped", "tokens": size}
+            yield from emit(Notice("info", f"{name} was clamped: {reason}", told))
 
     # ---- the calls
 
@@ -358,7 +360,7 @@ class _Long:
             yield from emit(TextDelta(note))
         if words := CUT.get(last.finish_reason):
             self._spending.note(ReceiptItem("final_synthesis", "clamped", f"it {words}"))
-            yield from warn(f"The text {words}.")
+            yield from warn(f"The text {words}.", id="final_synthesis", finish_reason=last.finish_reason)
         reply = self._reply(text, last.finish_reason, last.thoughts)
         yield from emit(Done(reply.finish_reason, reply.usage, reply.model, reply.receipt))
         return reply

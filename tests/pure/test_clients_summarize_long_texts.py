@@ -103,7 +103,8 @@ def test_the_documented_events_and_the_final_text(run: Run, method: str, paralle
     assert sorted(watch.ids(MSG_TYPE.MSG_TYPE_STEP_START)) == sorted(IDS)
     assert sorted(watch.ids(MSG_TYPE.MSG_TYPE_STEP_END)) == sorted(IDS)
     for params in watch.of(MSG_TYPE.MSG_TYPE_STEP_START):
-        assert set(params) == {"id", "kind", "fraction"}
+        assert set(params) - {"of"} == {"id", "kind", "fraction"}
+        assert params.get("of") == (CHUNKS if params["id"].startswith("chunk") else None)
     for params in watch.of(MSG_TYPE.MSG_TYPE_STEP_END):
         number = params["id"].removeprefix("chunk_")
         assert params["summary_snippet"] == (f"summary {number}" if number.isdigit() else "All is told.")
