@@ -78,7 +78,9 @@ def fenced_blocks(lines: Sequence[str]) -> Iterator[FencedBlock]:
 class FenceReader:
     """Finds fenced blocks in lines that are given one after the other. `opening` is the fence of the open block.
 
-    A closing fence is indented at most `slack` columns more than the opening one.
+    A closing fence is indented at most `slack` columns more than the opening one. A block of Markdown may hold blocks
+    whose fences are as long as its own, if a language stands behind them: models write them so, although CommonMark
+    would end the outer block with the inner one.
     """
 
     def __init__(self, slack: int = 3) -> None:
@@ -86,6 +88,7 @@ class FenceReader:
         self._opened: re.Match[str] | None = None
         self._number = self._first = self._margin = 0
         self._inside: list[str] = []
+        self._within = 0  # blocks that are open inside of a block of Markdown
 
     @property
     def opening(self) -> str | None:
@@ -100,12 +103,21 @@ class FenceReader:
         if opened is None:
             if fence is not None and not (fence["marks"][0] == "`" and "`" in fence["info"]):
                 self._opened, self._first, self._margin, self._inside = fence, number, _columns(fence["indent"]), []
-        elif fence is not None and _closes(fence, opened, self._margin + self._slack):
+        elif fence is not None and _opens_within(fence, opened):
+            self._within += 1
+            self._inside.append(_without_indent(line, self._margin))
+        elif fence is not None and _closes(fence, opened, self._margin + self._slack) and not self._ends_within():
             self._opened = None
             return FencedBlock(opened["info"].strip(), self._inside, self._first, number + 1, is_complete=True)
         else:
             self._inside.append(_without_indent(line, self._margin))
         return None
+
+    def _ends_within(self) -> bool:
+        """Whether a closing fence is that of a block inside, which then is closed."""
+        is_within = self._within > 0
+        self._within -= is_within
+        return is_within
 
     def rest(self) -> FencedBlock | None:
         """The block that no line has closed, when there are no more lines."""
@@ -193,6 +205,13 @@ def _block(index: int, file_name: str, content: str, kind: str, is_complete: boo
 
 def _columns(indent: str) -> int:
     return len(indent.expandtabs(4))
+
+
+def _opens_within(fence: re.Match[str], opened: re.Match[str]) -> bool:
+    """Whether a fence inside of a block of Markdown opens a block there."""
+    info, marks = fence["info"].strip(), fence["marks"]
+    is_of_markdown = opened["info"].split(None, 1)[:1] in (["markdown"], ["md"])
+    return is_of_markdown and bool(info) and "`" not in info and marks.startswith(opened["marks"])
 
 
 def _closes(fence: re.Match[str], opened: re.Match[str], most: int) -> bool:

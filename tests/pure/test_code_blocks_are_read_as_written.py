@@ -221,3 +221,18 @@ def test_the_cost_is_linear(piece: str) -> None:
         return best
 
     assert seconds(80_000) < 9 * seconds(20_000) + 0.01
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("```markdown\n# T\n```sh\nls\n```\nend\n```", [("markdown", "# T\n```sh\nls\n```\nend", True)]),
+        ("```md\n- a\n  ```py\n  x\n  ```\n- b\n```\n", [("md", "- a\n  ```py\n  x\n  ```\n- b", True)]),
+        ("```markdown\n# T\n```\n```py\nx\n```", [("markdown", "# T", True), ("py", "x", True)]),
+        ("```markdown\n# T\n```sh\nls\n```", [("markdown", "# T\n```sh\nls\n```", False)]),
+        ("```python\n```sh\n```\n", [("python", "```sh", True)]),
+    ],
+)
+def test_blocks_inside_of_markdown_do_not_end_it(text: str, found: list[tuple[str, str, bool]]) -> None:
+    blocks = extract_code_blocks(text)
+    assert [(each["type"], each["content"], each["is_complete"]) for each in blocks] == found

@@ -148,7 +148,9 @@ def test_the_whole_of_code_with_fences_stands_between_longer_ones() -> None:
     found, requests = send(code_update(CALL, GUIDE), [*no, reply(f"````md\n{GUIDE_CHANGED}````")])
     assert found.code == GUIDE_CHANGED
     assert "between a line ```` and a line ````" in asked(requests)[2].messages[-1].text
-    for answer in (f"```md\n{GUIDE_CHANGED}```", f"```md\n{GUIDE_CHANGED}```\nDone.\n```"):
+    found, _ = send(code_update(CALL, GUIDE), [*no, reply(f"```md\n{GUIDE_CHANGED}```")])
+    assert found.code == GUIDE_CHANGED  # its own fences name their languages, so they are told from the end
+    for answer in (f"```\n{GUIDE_CHANGED}```", f"```md\n{GUIDE_CHANGED}```\nDone.\n```"):
         failed, _ = send(code_update(CALL, GUIDE), [*no, reply(answer)])
         assert isinstance(failed, StructuredOutputError)
 
