@@ -39,7 +39,7 @@ GRACE = 30.0
 """Seconds that running requests have when the server stops."""
 
 _AFTER_GRACE = 5
-_LAST_WORDS = 1.0
+_LAST_WORDS = 2.0
 _TICKS_A_SECOND = 10
 _COLLECT_IDLE = _TICKS_A_SECOND // 2
 _COLLECT = 5 * _TICKS_A_SECOND

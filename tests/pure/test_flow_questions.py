@@ -393,7 +393,7 @@ MISBEHAVIOURS = (
 @pytest.mark.parametrize("explained", [False, True])
 @pytest.mark.parametrize("name", ["decide", "choose", "rank"])
 @given(st.lists(MISBEHAVIOURS, min_size=7, max_size=7))
-@settings(max_examples=350)
+@settings(max_examples=150)
 def test_whatever_a_model_does_an_allowed_answer_or_a_typed_error_comes(
     name: str, explained: bool, results: list[Reply | Exception]
 ) -> None:
