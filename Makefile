@@ -1,6 +1,7 @@
 # `make test` sets up the environment, then runs every check and test that this machine can run.
 PYTHON ?= python3
-# How many processes run the tests of the first two lanes; 0 is this one alone.
+# How many processes run the tests, but for those of real programs, which need the machine for themselves; 0 is this
+# one alone.
 WORKERS ?= 0
 BIN := venv/bin
 PACKAGES := lollms_core lollms_runtime lollms_client lollms_server lollms_cli
@@ -13,7 +14,8 @@ setup:
 
 test: setup check
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/pure tests/socket
-	$(BIN)/python -m pytest -q tests/process tests/spec tests/heavy
+	$(BIN)/python -m pytest -q tests/process
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/spec tests/heavy
 	$(MAKE) test-documented-route
 	$(MAKE) test-wheel
 
