@@ -10,6 +10,7 @@ from lollms_client.async_stream import AsyncStream
 from lollms_client.callbacks import AsyncCallbackSink, StreamingCallback
 from lollms_client.calls import Asked, PreparedCall
 from lollms_client.generation import (
+    as_it_is,
     callback_failed,
     documented_text,
     is_mistake,
@@ -65,7 +66,7 @@ def open_stream(asked: Asked, observer: Observer = NOTHING) -> AsyncStream:
 
 async def complete(asked: Asked, callback: StreamingCallback | None = None, observer: Observer = NOTHING) -> Reply:
     """The whole answer, its events shown to the callback as they come; see `generation.complete`."""
-    return await _shown(asked, lambda prepared: answer(*prepared), callback, observer, _as_it_is, cut=True)
+    return await _shown(asked, lambda prepared: answer(*prepared), callback, observer, as_it_is, cut=True)
 
 
 async def run(
@@ -176,10 +177,6 @@ async def _answer(asked: Asked, prepared: PreparedCall | None, sink: Sink, obser
     if prepared is None:
         prepared = await run_in_thread(asked.prepared) if asked.is_heavy else asked.prepared()
     return await adrive(answer(*prepared), AsyncBindingPorts(asked.binding, asked.discussion), sink, observer)
-
-
-def _as_it_is(reply: Reply) -> Reply:
-    return reply
 
 
 async def _nothing(batch: Batch) -> None:

@@ -26,6 +26,7 @@ from lollms_runtime.drive import drive
 from lollms_runtime.observe import NOTHING, Observer
 
 __all__ = [
+    "as_it_is",
     "call",
     "callback_failed",
     "close_binding",
@@ -72,7 +73,7 @@ def complete(asked: Asked, callback: StreamingCallback | None = None, observer: 
     `cancelled`. When it raises, the connection is closed as well and `CallbackFailed` is raised from its error.
     """
     stream = open_stream(asked, observer)
-    return _shown(stream, callback, _as_it_is, cut=True)
+    return _shown(stream, callback, as_it_is, cut=True)
 
 
 def run(
@@ -136,7 +137,8 @@ def _result_of_stopped(stream: Stream[T], stopped: Callable[[Reply], T] | None, 
         return stopped(reply if sink is None else sink.shown_of(reply))
 
 
-def _as_it_is(reply: Reply) -> Reply:
+def as_it_is(reply: Reply) -> Reply:
+    """The reply so far of work that was stopped, as the result of that work."""
     return reply
 
 

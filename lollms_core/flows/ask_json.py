@@ -7,26 +7,22 @@ matter, since what comes after will not reach it either: its errors are raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from lollms_core.errors import (
     Cancelled,
-    EngineCrashed,
-    IdleTimeout,
     InvalidRequest,
     LollmsError,
     StructuredOutputError,
-    TruncatedStream,
     UnsupportedFeature,
-    UpstreamFailed,
 )
 from lollms_core.flows.base import Emit, Flow, Generate, emit
-from lollms_core.flows.shapes import Shape, shape_of
+from lollms_core.flows.shapes import Shape, object_shape, shape_of
 from lollms_core.flows.spending import Limits, Spending
-from lollms_core.flows.structured import structured
+from lollms_core.flows.structured import PASSING, structured
 from lollms_core.flows.views import Hidden
 from lollms_core.types import GenerationCall, Notice, ReceiptItem
 
@@ -39,7 +35,7 @@ ROOM = 1_024
 
 _MAX_QUERY = 1_000
 _MAX_OBJECTIVES = 12
-_OF_THIS_ANSWER = (StructuredOutputError, TruncatedStream, IdleTimeout, UpstreamFailed, EngineCrashed)
+_OF_THIS_ANSWER = (StructuredOutputError, *PASSING)
 """Errors that say nothing of the next call; `structured` has tried again before it raised one of them."""
 
 
@@ -135,20 +131,10 @@ def _objectives_in(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))[:_MAX_OBJECTIVES]
 
 
-def _shape(properties: Mapping[str, Any], told: str, read: Callable[[Any], Any]) -> Shape:
-    schema = {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-    return Shape(schema, told, read)
-
-
-QUERY = _shape({"query": {"type": "string"}}, 'It looks like this: {"query": "what to search for"}', query_in)
+QUERY = object_shape({"query": {"type": "string"}}, 'It looks like this: {"query": "what to search for"}', query_in)
 """A search query, which is read as a text."""
 
-OBJECTIVES = _shape(
+OBJECTIVES = object_shape(
     {"objectives": {"type": "array", "items": {"type": "string"}}},
     'It looks like this: {"objectives": ["the first objective", "the second"]}',
     _objectives_in,

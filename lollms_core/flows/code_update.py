@@ -18,6 +18,7 @@ from lollms_core.errors import Cancelled, InvalidRequest, LollmsError, Structure
 from lollms_core.flows.base import Flow, ask
 from lollms_core.flows.spending import Limits, Spending
 from lollms_core.flows.steps import warn
+from lollms_core.flows.turns import excerpt
 from lollms_core.text.code_blocks import (
     FencedBlock,
     FenceReader,
@@ -102,9 +103,9 @@ def code_update(
             try:
                 code = _read(original, reply, way)
             except PatchFailed as failed:
-                trail.append(Attempt(way, _cut(text), str(failed), reply.finish_reason))
+                trail.append(Attempt(way, excerpt(text, _SHOWN), str(failed), reply.finish_reason))
             else:
-                trail.append(Attempt(way, _cut(text), "", reply.finish_reason))
+                trail.append(Attempt(way, excerpt(text, _SHOWN), "", reply.finish_reason))
                 patch = difference(original, code)
                 return UpdatedCode(code, patch, spending.reply(code, thoughts=reply.thoughts), tuple(trail))
             if not spending.is_left:
@@ -155,7 +156,7 @@ def _next(call: GenerationCall, way: str, original: str, trail: list[Attempt], t
         last = call.messages[-1]
         first = msgspec.structs.replace(last, parts=(*last.parts, TextPart(f"\n\n{words}")))
         return msgspec.structs.replace(call, messages=(*call.messages[:-1], first))
-    before = (Message.assistant(_cut(text)),) if text.strip() else ()
+    before = (Message.assistant(excerpt(text, _SHOWN)),) if text.strip() else ()
     again = Message.user(f"That cannot be used: {trail[-1].problem}.\n\n{words}")
     return msgspec.structs.replace(call, messages=(*call.messages, *before, again))
 
@@ -296,7 +297,3 @@ def _reads_alike(original: str, code: str) -> bool:
     if max(len(original), len(code)) > _SHORT:
         return False
     return difflib.SequenceMatcher(None, original, code, autojunk=False).ratio() >= _ALIKE
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -19,17 +19,17 @@ from lollms_core.errors import LollmsError, StructuredOutputError
 from lollms_core.flows.base import Flow, View, ask, emit
 from lollms_core.flows.spending import Spending
 from lollms_core.flows.steps import mention, warn
+from lollms_core.flows.turns import excerpt, with_words
 from lollms_core.flows.views import Hidden
 from lollms_core.text.code_blocks import FencedBlock, FenceReader, extract_code_blocks, kind_and_name, split_lines
 from lollms_core.text.continuation import anchor, continued, open_block
-from lollms_core.types import Attempt, Batch, Event, GenerationCall, Message, Reply, TextDelta, TextPart
+from lollms_core.types import Attempt, Batch, Event, GenerationCall, Message, Reply, TextDelta
 
 __all__ = ["CONTINUATIONS", "Codes", "code_blocks", "code_text", "codes_so_far", "one_code"]
 
 CONTINUATIONS = 3
 """How often an answer that ended within a block is continued."""
 
-_SHOWN = 2_000
 _TAG = 20  # characters of the end of an element that may come in pieces
 _CUT = ("length", "error", "cancelled")
 _CODE_END = re.compile(r"</code\s{0,9}>", re.IGNORECASE)
@@ -122,7 +122,7 @@ class _Work:
         self._form = form.lower()
         self._language = language
         self._one = one
-        self._call = msgspec.structs.replace(call, messages=_with_words(call.messages, words))
+        self._call = msgspec.structs.replace(call, messages=with_words(call.messages, words))
         self._spending = Spending()
         self._attempts: list[Attempt] = []
         self._thoughts: list[str] = []
@@ -156,7 +156,7 @@ class _Work:
             return
         problem = self._note_none()
         yield from warn(f"The answer could not be used: {problem}. It is asked for again.")
-        before = (Message.assistant(_cut(self.text)),) if self.text.strip() else ()
+        before = (Message.assistant(excerpt(self.text)),) if self.text.strip() else ()
         again = f"That cannot be used: {problem}. Answer once more, with {_place(self._form)} and nothing else."
         messages = (*self._call.messages, *before, Message.user(again))
         self.text = ""
@@ -172,7 +172,7 @@ class _Work:
     def _note_none(self) -> str:
         """Note that the answer has no code; returns why."""
         problem = "its block of code is empty" if self.blocks() else _why_none(self.text, self._finish)
-        self._attempts.append(Attempt("prompt", _cut(self.text), problem, self._finish))
+        self._attempts.append(Attempt("prompt", excerpt(self.text), problem, self._finish))
         return problem
 
     def given_up(self) -> StructuredOutputError:
@@ -404,15 +404,3 @@ def _why_none(text: str, finish: str) -> str:
     if finish == "length":
         return "it was cut off at the limit of its tokens before any code came"
     return "there is no block of code in it" if text.strip() else "it is empty"
-
-
-def _with_words(messages: tuple[Message, ...], words: str) -> tuple[Message, ...]:
-    """The conversation, with words at the end of its last message."""
-    if not messages or messages[-1].role != "user":
-        return (*messages, Message.user(words))
-    last = messages[-1]
-    return (*messages[:-1], msgspec.structs.replace(last, parts=(*last.parts, TextPart(f"\n\n{words}"))))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

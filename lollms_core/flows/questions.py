@@ -20,7 +20,7 @@ import msgspec
 
 from lollms_core.errors import InvalidRequest, LollmsError
 from lollms_core.flows.base import Flow
-from lollms_core.flows.shapes import Shape
+from lollms_core.flows.shapes import Shape, object_schema, object_shape
 from lollms_core.flows.spending import Limits
 from lollms_core.flows.steps import step_end, step_start
 from lollms_core.flows.structured import Structured, structured
@@ -210,19 +210,17 @@ def _ranking_shape(choices: Choices, wanted: Wanted) -> Shape:
         form = f'"{_RANKING}": ["label", "label", ...]'
     properties: dict[str, Any] = {_RANKING: order}
     if wanted.explained:
-        properties = {_EXPLANATIONS: _object({label: {"type": "string"} for label in choices.labels}), **properties}
+        properties = {
+            _EXPLANATIONS: object_schema({label: {"type": "string"} for label in choices.labels}),
+            **properties,
+        }
         form = f'"{_EXPLANATIONS}": {{"label": "why{_at_most(wanted)}", ...}}, {form}'
     told = f"{{{form}}}, with the labels of all options, each once, the best option first: {choices.named}."
     return _shape(properties, told, lambda value: _read_ranking(value, choices))
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    names = list(properties)
-    return {"type": "object", "properties": dict(properties), "required": names, "additionalProperties": False}
-
-
 def _shape(properties: Mapping[str, Any], told: str, read: Callable[[Any], Any]) -> Shape:
-    return Shape(_object(properties), f"It must look like this: {told}", read)
+    return object_shape(properties, f"It must look like this: {told}", read)
 
 
 # ---- what is answered

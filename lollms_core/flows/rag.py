@@ -20,10 +20,11 @@ from lollms_core.errors import Cancelled, InvalidRequest, LollmsError, Unsupport
 from lollms_core.flows.ask_json import OBJECTIVES, QUERY, ask_json, query_in
 from lollms_core.flows.base import Flow, ask, tool
 from lollms_core.flows.passages import Passage, fitting, merged, passages_in
-from lollms_core.flows.shapes import Shape
+from lollms_core.flows.shapes import object_shape
 from lollms_core.flows.spending import Limits, Spending
 from lollms_core.flows.steps import step_end, step_start, warn
-from lollms_core.types import GenerationCall, Message, ReceiptItem, Reply, TextPart, ToolCall
+from lollms_core.flows.turns import with_words
+from lollms_core.types import GenerationCall, Message, ReceiptItem, Reply, ToolCall
 
 __all__ = ["SEARCH", "Hop", "Research", "Search", "answer_from_documents"]
 
@@ -310,11 +311,7 @@ def _with_words(call: GenerationCall, system: str | None, words: str) -> Generat
     if system is not None:
         rest = [each for each in messages if each.role != "system"]
         messages = [Message.system(system), *rest] if system.strip() else rest
-    last = messages[-1] if messages else None
-    if last is None or last.role != "user":
-        messages = [*messages, Message.user(words)]
-    else:
-        messages = [*messages[:-1], msgspec.structs.replace(last, parts=(*last.parts, TextPart(f"\n\n{words}")))]
+    messages = with_words(messages, words)
     return msgspec.structs.replace(call, messages=tuple(messages))
 
 
@@ -334,13 +331,8 @@ def _next_in(value: Any) -> str:
         raise ValueError("'enough' must be true, or 'query' a text that is not empty") from None
 
 
-_NEXT = Shape(
-    {
-        "type": "object",
-        "properties": {"enough": {"type": "boolean"}, "query": {"type": "string"}},
-        "required": ["enough", "query"],
-        "additionalProperties": False,
-    },
+_NEXT = object_shape(
+    {"enough": {"type": "boolean"}, "query": {"type": "string"}},
     'It looks like this: {"enough": false, "query": "what to search for next"}, or {"enough": true, "query": ""}',
     _next_in,
 )

@@ -12,7 +12,7 @@ from lollms_core.errors import InvalidRequest
 from lollms_core.text.json_schema import SchemaChecker
 from lollms_core.text.templates import is_json_schema, schema_of_template
 
-__all__ = ["Shape", "shape_of"]
+__all__ = ["Shape", "object_schema", "object_shape", "shape_of"]
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -47,6 +47,17 @@ def shape_of(given: Mapping[str, Any] | Sequence[Any] | str) -> Shape:
         f"It must look like this, with real values in place of the types and descriptions:\n{_shown(given, indent=1)}"
     )
     return Shape(schema, told, SchemaChecker(schema).check)
+
+
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object that has all these properties and no others."""
+    names = list(properties)
+    return {"type": "object", "properties": dict(properties), "required": names, "additionalProperties": False}
+
+
+def object_shape(properties: Mapping[str, Any], told: str, read: Callable[[Any], Any]) -> Shape:
+    """The shape of an object that has all these properties and no others, with a reader of its own."""
+    return Shape(object_schema(properties), told, read)
 
 
 def _decoded(text: str) -> Any:

@@ -36,21 +36,21 @@ from lollms_core.flows.base import Flow, View, ask, emit
 from lollms_core.flows.shapes import Shape
 from lollms_core.flows.spending import Limits, Spending
 from lollms_core.flows.steps import warn
+from lollms_core.flows.turns import excerpt, with_words
 from lollms_core.flows.views import Hidden, JsonView
 from lollms_core.text.json_answers import found_json, is_json_value, why_no_json
 from lollms_core.text.json_fitting import Fitted, fitted
 from lollms_core.text.json_roots import INSIDE, as_object
 from lollms_core.text.json_schema import SchemaChecker
-from lollms_core.types import Attempt, GenerationCall, Message, Partial, ReceiptItem, Reply, TextPart, Tool
+from lollms_core.types import Attempt, GenerationCall, Message, Partial, ReceiptItem, Reply, Tool
 
-__all__ = ["Structured", "structured"]
+__all__ = ["PASSING", "Structured", "structured"]
 
 _WAYS: tuple[str, ...] = ("schema", "tool", "prompt")
 _TOOL = "answer"
-_SHOWN = 2_000
 _LONGEST_TO_FIT = 100_000
 _UNFINISHED = ("length", "content_filter", "cancelled", "error")
-_PASSING = (TruncatedStream, IdleTimeout, UpstreamFailed, EngineCrashed)
+PASSING = (TruncatedStream, IdleTimeout, UpstreamFailed, EngineCrashed)
 """Errors in the middle of an answer; all others are tried again, if at all, where the connection is made."""
 
 
@@ -140,12 +140,12 @@ class _Work:
         """The next call."""
         way, words = self._ways[0], self._words()
         if not self.problem:
-            messages = _with_words(self._call.messages, words)
+            messages = with_words(self._call.messages, words)
         elif self._last and self._gives_back:
-            before = Message.assistant(_cut(self._last))
-            messages = (*_with_words(self._call.messages, words), before, Message.user(self._again()))
+            before = Message.assistant(excerpt(self._last))
+            messages = (*with_words(self._call.messages, words), before, Message.user(self._again()))
         else:  # some models take turns only one by one, and none has nothing to say
-            messages = _with_words(self._call.messages, f"{words}\n\n{self._again()}".strip())
+            messages = with_words(self._call.messages, f"{words}\n\n{self._again()}".strip())
         tools = (Tool(_TOOL, "Takes the answer.", self._form),) if way == "tool" else ()
         schema = self._form if way == "schema" else None
         return self.spending.within(msgspec.structs.replace(self._call, messages=messages, tools=tools, schema=schema))
@@ -179,13 +179,13 @@ class _Work:
             return ""
         if not is_last and _refuses_the_way(error):
             self._ways.pop(0)
-            self.spending.note(ReceiptItem(way, "dropped", f"the backend does not take it: {_cut(str(error), 200)}"))
+            self.spending.note(ReceiptItem(way, "dropped", f"the backend does not take it: {excerpt(str(error), 200)}"))
             return ""
         text = _text_of(error.partial) if error.partial else ""
-        if error.partial is not None or isinstance(error, _PASSING):
+        if error.partial is not None or isinstance(error, PASSING):
             self.spending.add(error.partial)
-            self._attempts.append(Attempt(way, _cut(text), str(error), "error"))
-        if not self.spending.is_left or not isinstance(error, _PASSING):
+            self._attempts.append(Attempt(way, excerpt(text), str(error), "error"))
+        if not self.spending.is_left or not isinstance(error, PASSING):
             error.partial = self.spending.reply(text or self._last, "error")
             raise error
         if not is_last and (not text or self._broke_at == way):
@@ -209,7 +209,7 @@ class _Work:
                 return found
         has_json = bool(values)
         self.problem = problem or _why_nothing(reply, text)
-        self._attempts.append(Attempt(self._ways[0], _cut(text), self.problem, reply.finish_reason))
+        self._attempts.append(Attempt(self._ways[0], excerpt(text), self.problem, reply.finish_reason))
         cut = reply.finish_reason in _UNFINISHED
         if len(self._ways) > 1 and ((text and text == self._last) or not (has_json or cut)):
             self._ways.pop(0)
@@ -264,7 +264,7 @@ class _Work:
         return fitted(value, schema, self._checker.is_valid)
 
     def _found(self, result: Any, value: Any, text: str, reply: Reply) -> Structured:
-        self._attempts.append(Attempt(self._ways[0], _cut(text), "", reply.finish_reason))
+        self._attempts.append(Attempt(self._ways[0], excerpt(text), "", reply.finish_reason))
         self._last = json.dumps(value, ensure_ascii=False)
         whole = self.spending.reply(self._last, thoughts=reply.thoughts)
         return Structured(result, whole, tuple(self._attempts))
@@ -326,17 +326,3 @@ def _has_whole_float(value: Any) -> bool:
         if isinstance(each, (dict, list)):
             waiting += each.values() if isinstance(each, dict) else each
     return False
-
-
-def _with_words(messages: tuple[Message, ...], words: str) -> tuple[Message, ...]:
-    """The conversation, with words at the end of its last message."""
-    if not words:
-        return messages
-    if not messages or messages[-1].role != "user":
-        return (*messages, Message.user(words))
-    last = messages[-1]
-    return (*messages[:-1], msgspec.structs.replace(last, parts=(*last.parts, TextPart(f"\n\n{words}"))))
-
-
-def _cut(text: str, most: int = _SHOWN) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
